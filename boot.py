@@ -1,0 +1,423 @@
+"""BOOT: distil a diffusion teacher into a one-step generator, without data.
+
+Paper: Gu, Zhai, Zhang, Liu, Susskind, "BOOT: Data-free Distillation of Denoising Diffusion Models with
+Bootstrapping", arXiv 2306.05544. This file is the whole method; it opens no dataset.
+
+    python boot.py --dataset cifar10                                   distil the built-in teacher
+    python boot.py --sample runs/boot-cifar10/student.pt --n 64        a grid of images, one network call each
+
+Notation. Time t is continuous, in (0, 1], and sampling runs it down: t near 1 is noise, t near 0 the image, s < t.
+
+    symbol        here              shape           meaning
+    xi            xi                (B, C, H, W)    the noise a path starts from, N(0, I); all the student is given
+    t, s          t, s              (B,)            current and next time; s = t - delta
+    alpha, sigma  schedule.alpha    (B,)            signal and noise level, alpha^2 + sigma^2 = 1
+    lambda_t      schedule.lam      (B,)            -log(alpha_t / sigma_t), rises with t
+    x_t           x_t               (B, C, H, W)    the noisy image on the teacher's path: alpha_t y_t + sigma_t xi
+    y_t           y_t               (B, C, H, W)    its signal part, (x_t - sigma_t xi) / alpha_t: never noisy
+    f_phi(x, t)   teacher.x0        (B, C, H, W)    the clean image the teacher sees in x
+    y_theta(xi,t) student           (B, C, H, W)    the student's y_t, any t in one call; y_theta(xi, t_min) is a sample
+    c, w          y, guidance       (B,), scalar    class label, guidance scale
+
+The idea. The path of the teacher that starts at xi obeys the signal-ODE
+
+    dy_t / dt = -lambda'_t (f_phi(x_t, t) - y_t).
+
+The student learns y_t for all t at once: where it stands at t, the teacher says where to go next, and that is the
+target at s = t - delta (bootstrapping: the target is built from the student itself). At t_max, where the path starts,
+y is the teacher's own first guess f_phi(xi, t_max) (the boundary).
+"""
+
+import copy
+import csv
+import dataclasses
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import nn
+from tqdm import tqdm
+
+import teachers
+from teachers import UserError, opt, per_sample
+
+SOLVERS = ("euler", "ddim", "heun")
+
+
+@dataclass
+class Config:
+    """One run. What the paper gives as a value is not public, so defaults are our own measurements."""
+
+    dataset: str = opt("cifar10", "name of the built-in teacher; no data is read")
+    teacher: str = opt("", "path of another teacher checkpoint (default: the one that belongs to --dataset)")
+    steps: int = opt(1000, "training steps")
+    batch: int = opt(32, "noises per step")
+    lr: float = opt(1e-3, "peak learning rate of Adam; rises over --warmup steps, then falls to 0 on a half cosine")
+    warmup: int = opt(50, "steps until the learning rate reaches its peak")
+    solver: str = opt("heun", "how the teacher steps from t to s: euler or ddim (1 call), heun (2)", choices=SOLVERS)
+    delta: float = opt(1 / 16, "step t - s of the bootstrap, in time units (delta)")
+    beta: float = opt(64.0, "weight of the boundary loss (beta); the bootstrap loss is divided by delta^2")
+    t_min: float = opt(0.02, "time at which the path ends (t_min); samples are y(xi, t_min)")
+    t_max: float = opt(0.99, "time at which the path starts from pure noise (t_max)")
+    classes: tuple = opt((), "class labels to learn (default: all)", type=int, nargs="+", metavar="LABEL")
+    guidance: float = opt(1.0, "classifier-free guidance scale to distil (w); 1 is none; others are dearer")
+    ema: float = opt(0.995, "decay of the averaged weights that samples come from; shorter at the start")
+    seed: int = opt(0, "seed of every random draw")
+    device: str = opt("auto", "auto, cpu, cuda, cuda:N or mps")
+    precision: str = opt("auto", "fp32, bf16 (autocast), or auto: bf16 where it pays", choices=teachers.PRECISIONS)
+    compare: int = opt(256, "noises on which student and teacher are compared at the end")
+    sample_every: int = opt(100, "steps between picture grids")
+    save_every: float = opt(60.0, "seconds between saves")
+    out: str = opt("", "run folder (default: runs/boot-NAME)")
+    resume: bool = opt(False, "go on with the run in --out; its options are taken over")
+
+    def __post_init__(self):
+        self.out = self.out or f"runs/boot-{Path(self.teacher).stem or self.dataset}"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The signal-ODE
+
+
+def signal_ode_step(y_t, xi, t, s, teacher, solver, y=None, guidance=1.0):
+    """y_s: one step of the signal-ODE from times t to s < t, both (B,), along the path that starts at xi.
+
+    y_t, xi (B, ...);  teacher: anything with .schedule and .x0;  y (B,) labels or None. Returns (B, ...).
+    euler   y_s = y_t + delta lambda'_t (f - y_t), the paper's bootstrap target
+    ddim    y_s = (1 - r) f + r y_t with r = exp(lambda_s - lambda_t): exact where f does not change
+    heun    the same with f averaged over both ends, where the far end is the ddim step's
+    """
+    schedule = teacher.schedule
+    f_t = teacher.x0(noisy(y_t, xi, t, schedule), t, y, guidance)
+    if solver == "euler":
+        with torch.enable_grad():
+            time = t.detach().requires_grad_()
+            slope, = torch.autograd.grad(schedule.lam(time).sum(), time)
+        return y_t + per_sample((t - s) * slope, y_t) * (f_t - y_t)
+    r = per_sample(torch.exp(schedule.lam(s) - schedule.lam(t)), y_t)
+    y_s = (1 - r) * f_t + r * y_t
+    if solver == "ddim":
+        return y_s
+    if solver == "heun":
+        f_s = teacher.x0(noisy(y_s, xi, s, schedule), s, y, guidance)
+        return (1 - r) * (f_t + f_s) / 2 + r * y_t
+    raise UserError(f"unknown solver {solver!r}: choose {', '.join(SOLVERS)}")
+
+
+def noisy(y_t, xi, t, schedule):
+    """x_t = alpha_t y_t + sigma_t xi."""
+    return per_sample(schedule.alpha(t), xi) * y_t + per_sample(schedule.sigma(t), xi) * xi
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Student
+
+
+class Student(nn.Module):
+    """y_theta(xi, t): the teacher's network and weights, asked for the signal at t from pure noise.
+
+    The input is always xi, so whatever t is, the network's prediction is turned into an image with the levels of
+    t_max: for a teacher that predicts v, y = alpha(t_max) xi - sigma(t_max) v(xi, t). At t_max this is f_phi(xi, t_max)
+    itself, so an untrained student has no boundary loss.
+    """
+
+    def __init__(self, teacher, t_min, t_max, guidance=1.0):
+        super().__init__()
+        self.net = copy.deepcopy(teacher.net).requires_grad_(True)
+        self.schedule, self.image_shape, self.num_classes = teacher.schedule, teacher.image_shape, teacher.num_classes
+        self.predicts, self.learned_sigma = teacher.predicts, teacher.learned_sigma
+        self.t_min, self.t_max, self.guidance = t_min, t_max, guidance
+
+    def forward(self, xi, t, y=None):                                      # (B, C, H, W), (B,), (B,)
+        if self.num_classes is not None and y is None:
+            y = torch.full((len(xi),), self.num_classes, device=xi.device)
+        p = self.net(xi, t * self.schedule.T - 1, y)[:, :xi.shape[1]].float()
+        t_max = torch.tensor(self.t_max)
+        return teachers.to_x0(self.predicts, p, xi, self.schedule.alpha(t_max), self.schedule.sigma(t_max))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Losses
+
+
+def bootstrap_loss(student, teacher, xi, t, s, solver="heun", y=None, guidance=1.0):
+    """|| y_theta(xi, s) - SG[step from y_theta(xi, t)] ||^2 / delta^2, mean over each image's values: (B,).
+
+    The paper's w_t is 1. xi (B, ...), t and s (B,) with delta = t - s. Gradient flows through y_theta(xi, s) alone.
+    """
+    with torch.no_grad():                                                  # SG[.]: target and teacher have no gradient
+        y_t = student(xi, t, y)
+        target = signal_ode_step(y_t, xi, t, s, teacher, solver, y, guidance)
+    return (student(xi, s, y) - target).square().flatten(1).mean(1) / (t - s) ** 2
+
+
+def boundary_loss(student, teacher, xi, t_max, y=None, guidance=1.0):
+    """|| f_phi(xi, t_max) - y_theta(xi, t_max) ||^2, mean over each image's values: (B,). t_max is a number."""
+    t = torch.full((len(xi),), t_max, device=xi.device)
+    with torch.no_grad():
+        start = teacher.x0(xi, t, y, guidance)
+    return (student(xi, t, y) - start).square().flatten(1).mean(1)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Training
+
+
+def training_step(student, teacher, ema, optimizer, step, config, labels, generator, autocast):
+    """One step of BOOT: changes student, ema and optimizer, and returns the two losses (detached scalars).
+
+    labels: the class labels (K,) to draw from, or None. generator: where all randomness comes from.
+    """
+    B, device = config.batch, generator.device
+    xi = torch.randn(B, *teacher.image_shape, generator=generator, device=device)
+    y = None if labels is None else labels[torch.randint(len(labels), (B,), generator=generator, device=device)]
+    # t uniform in [t_min + delta, t_max], one draw in each B-th of the range: the same law, less scatter between steps
+    u = (torch.arange(B, device=device) + torch.rand(B, generator=generator, device=device)) / B
+    t = config.t_min + config.delta + (config.t_max - config.t_min - config.delta) * u
+    few = slice(None, None, 8)  # the boundary starts out right and only has to be kept: an eighth of the batch does it
+
+    with autocast():
+        bootstrap = bootstrap_loss(student, teacher, xi, t, t - config.delta, config.solver, y, config.guidance).mean()
+        y_few = None if y is None else y[few]
+        boundary = boundary_loss(student, teacher, xi[few], config.t_max, y_few, config.guidance).mean()
+    optimizer.zero_grad()
+    (bootstrap + config.beta * boundary).backward()
+    nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(step, config)
+    optimizer.step()
+
+    decay = min(config.ema, (1 + step) / (10 + step))  # shorter at the start, when the weights still move fast
+    with torch.no_grad():
+        for average, parameter in zip(ema.parameters(), student.parameters(), strict=True):
+            average.lerp_(parameter, 1 - decay)
+    return bootstrap.detach(), boundary.detach()
+
+
+def learning_rate(step, config):
+    """Linear rise over `warmup` steps, then half a cosine down to 0 at the last step."""
+    return config.lr * min(1, (step + 1) / config.warmup) * 0.5 * (1 + math.cos(math.pi * step / config.steps))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Sampling
+
+
+@torch.no_grad()
+def sample(student, xi, y=None, guidance=None):
+    """Images (B, C, H, W) from noise xi (B, C, H, W) in one network call: y_theta(xi, t_min).
+
+    y (B,) labels or None. guidance is the scale the student was distilled with; another one raises UserError.
+    """
+    if guidance not in (None, student.guidance):
+        raise UserError(f"this student was distilled with guidance {student.guidance}, not {guidance}: leave it out")
+    return student(xi, torch.full((len(xi),), student.t_min, device=xi.device), y)
+
+
+def load_student(path, device="cpu"):
+    """The Student in a checkpoint that this file wrote, in eval mode. UserError if it is anything else."""
+    checkpoint = teachers.load(path)
+    if checkpoint["method"] != "boot":
+        raise UserError(f"{path} holds a {checkpoint['method']}, not a BOOT student: sample it with teachers.py sample")
+    config = checkpoint["config"]
+    teacher_like = teachers.from_checkpoint(checkpoint, path, device)  # the same fields, the student's weights
+    student = Student(teacher_like, config["t_min"], config["t_max"], config["guidance"])
+    return student.requires_grad_(False).eval()
+
+
+@torch.no_grad()
+def report(student, teacher, config, autocast, folder):
+    """How far images made in few calls are from the teacher's 50-step DDIM endpoint: {who: per-pixel MSE}.
+
+    On `compare` fixed noises with the same labels, for the student in one call and the teacher in 1, 2, 5 and 10, all
+    from t_max to t_min. Draws it, and the student's y_t along t, as folder/summary.png.
+    """
+    device, n = next(student.parameters()).device, config.compare
+    xi, y = fixed_noise(n, teacher, config)
+
+    def batched(f):
+        with autocast():
+            return torch.cat([f(xi[k:k + 64].to(device), y if y is None else y[k:k + 64].to(device)).cpu()
+                              for k in range(0, n, 64)])
+
+    def path(steps):
+        return batched(lambda xi, y: teacher.ddim(xi, steps, y, config.guidance, config.t_max, config.t_min))
+
+    images = {"teacher, 1 step": path(1)}
+    for steps in tqdm((2, 5, 10, 50), desc="comparing with the teacher", leave=False):
+        images[f"teacher, {steps} steps"] = path(steps)
+    images["student, 1 step"] = batched(lambda xi, y: sample(student, xi, y))
+    endpoint = images["teacher, 50 steps"]
+    distance = {who: (x - endpoint).square().mean().item() for who, x in images.items() if x is not endpoint}
+
+    rows = [(who + (f"\nMSE {distance[who]:.4f}" if who in distance else ""), x[:10]) for who, x in images.items()]
+    for t in torch.linspace(config.t_max, config.t_min, 6).tolist():
+        y_t = batched(lambda xi, y: student(xi, torch.full((len(xi),), t, device=device), y))
+        rows.append((f"student's y_t\nat t = {t:.2f}", y_t[:10]))
+    save_rows(rows, folder / "summary.png")
+    return distance
+
+
+def fixed_noise(n, teacher, config):
+    """The noises (n, C, H, W) and labels (n,) or None, on the CPU, of a run's pictures and comparisons."""
+    generator = torch.Generator().manual_seed(config.seed + 1)  # not the training's
+    xi = torch.randn(n, *teacher.image_shape, generator=generator)
+    return xi, teachers.labels_for(n, teacher.num_classes, config.classes)
+
+
+def save_rows(rows, path, size=64):
+    """A PNG with a row for each (label, images (N, C, H, W) in [-1, 1]), its label at the left."""
+    margin, gap = 150, 2
+    sheet = Image.new("RGB", (margin + len(rows[0][1]) * (size + gap), len(rows) * (size + gap)), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
+    for r, (label, images) in enumerate(rows):
+        draw.text((8, r * (size + gap) + size / 2), label, fill="black", font=font, anchor="lm")
+        for c, pixels in enumerate(teachers.to_uint8(images).cpu().permute(0, 2, 3, 1).numpy()):
+            tile = Image.fromarray(pixels.repeat(3, axis=2) if pixels.shape[2] == 1 else pixels)
+            tile = tile.resize((size, size), Image.Resampling.NEAREST)
+            sheet.paste(tile, (margin + c * (size + gap), r * (size + gap)))
+    sheet.save(path)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Main
+
+
+def check(config):
+    """UserError for the first option out of its range."""
+    longest = config.t_max - config.t_min
+    for name, ok, wanted in (
+        ("dataset", config.teacher or config.dataset in teachers.NAMED, f"one of {', '.join(teachers.NAMED)}"),
+        ("steps", config.steps >= 1, "at least 1"),
+        ("batch", config.batch >= 1, "at least 1"),
+        ("lr", 0 < config.lr < math.inf, "positive"),
+        ("warmup", config.warmup >= 1, "at least 1"),
+        ("solver", config.solver in SOLVERS, f"one of {', '.join(SOLVERS)}"),
+        ("t_min", 0 < config.t_min < config.t_max, f"above 0 and below --t-max {config.t_max}"),
+        ("t_max", config.t_max <= 1, "at most 1"),
+        ("delta", 0 < config.delta <= longest, f"above 0 and at most t_max - t_min = {longest:g}"),
+        ("beta", 0 <= config.beta < math.inf, "0 or more"),
+        ("guidance", math.isfinite(config.guidance), "a number"),
+        ("ema", 0 <= config.ema < 1, "in [0, 1)"),
+        ("compare", config.compare >= 1, "at least 1"),
+        ("sample_every", config.sample_every >= 1, "at least 1"),
+        ("save_every", config.save_every >= 0, "0 or more"),
+    ):
+        if not ok:
+            raise UserError(f"--{name.replace('_', '-')} is {getattr(config, name)}, but must be {wanted}")
+
+
+def main(config):
+    """Distils config.teacher; returns the distances of report(). Leaves in config.out:
+
+    config.json, log.csv, samples/step_XXXXXX.png, student.pt (averaged weights), last.pt (for --resume), summary.png.
+    Raises UserError for bad input and for a loss that is not finite.
+    """
+    check(config)
+    device = teachers.pick_device(config.device)
+    teacher = teachers.load_teacher(config.teacher or config.dataset, device)
+    if config.t_min * teacher.schedule.T < 1:
+        raise UserError(f"--t-min {config.t_min} lies before the chain's first index, 1 / {teacher.schedule.T}")
+    if config.guidance != 1 and teacher.num_classes is None:
+        raise UserError("--guidance needs a teacher with classes, and this one has none")
+    labels = teachers.labels_for(len(config.classes) or teacher.num_classes or 1, teacher.num_classes, config.classes)
+    folder, saved = teachers.open_run(config)
+
+    student = Student(teacher, config.t_min, config.t_max, config.guidance).eval()  # eval: targets want no dropout
+    ema = copy.deepcopy(student).requires_grad_(False)
+    optimizer = torch.optim.Adam(student.parameters(), config.lr, betas=(0.9, 0.99))
+    generator = torch.Generator(device).manual_seed(config.seed)
+    autocast = teachers.autocasting(config.precision, device, teacher.predicts)
+    if device.type == "cuda":  # pays on GPUs; on CPUs GroupNorm loses more than the convolutions win
+        for net in (teacher.net, student.net, ema.net):
+            net.to(memory_format=torch.channels_last)
+    labels = None if labels is None else labels.to(device)
+    start = 0
+    if saved:
+        start = saved["step"]
+        student.load_state_dict(saved["student"])
+        ema.load_state_dict(saved["ema"])
+        optimizer.load_state_dict(saved["optimizer"])
+        generator.set_state(saved["generator"])
+
+    def save(step):
+        teachers.save(folder / "last.pt", {"step": step, "student": student.state_dict(), "ema": ema.state_dict(),
+                                           "optimizer": optimizer.state_dict(), "generator": generator.get_state()})
+        teachers.save(folder / "student.pt", teachers.checkpoint(ema, "boot", dataclasses.asdict(config)))
+
+    def grid(step):
+        xi, y = fixed_noise(64, teacher, config)
+        with autocast():
+            images = sample(ema, xi.to(device), y if y is None else y.to(device))
+        teachers.save_grid(images, folder / f"samples/step_{step:06d}.png")
+
+    if not saved:
+        save(0)
+        grid(0)
+    log = teachers.open_log(folder / "log.csv", ["step", "bootstrap", "boundary", "images_per_s"], start)
+    losses, since, saved_at = [], time.monotonic(), time.monotonic()
+    progress = tqdm(range(start, config.steps), initial=start, total=config.steps, desc="BOOT", dynamic_ncols=True)
+    for step in progress:
+        both = training_step(student, teacher, ema, optimizer, step, config, labels, generator, autocast)
+        losses.append(torch.stack(both))
+        done = step + 1
+        last, picture = done == config.steps, done % config.sample_every == 0 or done == 25
+        save_now = last or time.monotonic() - saved_at > config.save_every
+        if done % 10 == 0 or last or save_now:  # reading a loss makes a GPU wait, so not at each step
+            values = torch.stack(losses).cpu()
+            if not values.isfinite().all():
+                bad = done - len(values) + 1 + values.isfinite().all(1).long().argmin().item()
+                raise UserError(f"the loss is not finite at step {bad}: lower --lr; {folder} keeps the last good save")
+            speed = config.batch * len(values) / (time.monotonic() - since)
+            bootstrap, boundary = values.mean(0).tolist()
+            csv.writer(log).writerow([done, f"{bootstrap:.6g}", f"{boundary:.6g}", f"{speed:.1f}"])
+            progress.set_postfix_str(f"bootstrap {bootstrap:.3f}, boundary {boundary:.4f}, {speed:.0f} images/s")
+            losses, since = [], time.monotonic()
+        if picture or last:
+            grid(done)
+        if save_now:
+            save(done)
+            saved_at = time.monotonic()
+    log.close()
+    return report(ema, teacher, config, autocast, folder)
+
+
+def sample_command(args):
+    """Writes a grid of args.n one-step samples of the student args.sample."""
+    if args.n < 1:
+        raise UserError(f"--n is {args.n}, but must be at least 1")
+    asked = teachers.config_from(args, Config)
+    device = teachers.pick_device(asked.device)
+    student = load_student(args.sample, device)
+    xi, y = fixed_noise(args.n, student, asked)
+    autocast = teachers.autocasting(asked.precision, device, student.predicts)
+    with autocast():
+        images = torch.cat([sample(student, xi[k:k + 64].to(device), y if y is None else y[k:k + 64].to(device)).cpu()
+                            for k in range(0, args.n, 64)])
+    out = getattr(args, "out", "boot-samples.png")
+    teachers.save_grid(images, out)
+    print(f"{args.n} images in {out}, one network call each")
+
+
+def command_line():
+    parser = teachers.Parser(prog="boot.py", description=__doc__.splitlines()[0])
+    parser.add_argument("--sample", metavar="STUDENT.pt", help="no training: a grid of this student's images, at "
+                        "--out (default: boot-samples.png); takes --seed, --classes, --device and --precision too")
+    parser.add_argument("--n", type=int, default=64, help="images of --sample (default: 64)")
+    teachers.add_options(parser, Config)
+    args = parser.parse_args()
+    if args.sample:
+        return sample_command(args)
+    config = teachers.config_from(args, Config)
+    distance = main(config)
+    print(f"Per-pixel MSE to the teacher's 50-step DDIM endpoint ({config.compare} noises):")
+    for who, mse in distance.items():
+        print(f"  {who:20s} {mse:.4f}")
+    print(f"Look at {config.out}/summary.png; more images: python boot.py --sample {config.out}/student.pt --n 64")
+
+
+if __name__ == "__main__":
+    teachers.run_script(command_line)
