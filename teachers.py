@@ -302,7 +302,7 @@ def checkpoint(model, method, config):
 
 
 def save(path, content):
-    """Writes content (a dict of tensors and plain values) to path, whole or not at all. OSError if it cannot."""
+    """Writes content (a dict of tensors and plain values) to path, whole or not at all. UserError if it cannot."""
     path = Path(path)
     aside = path.with_name(path.name + ".part")
     buffer = io.BytesIO()  # torch.save straight to a full disk raises a RuntimeError that does not say so
@@ -313,9 +313,10 @@ def save(path, content):
             f.flush()
             os.fsync(f.fileno())
         os.replace(aside, path)
-    except OSError:
+    except OSError as error:
         aside.unlink(missing_ok=True)
-        raise
+        raise UserError(f"cannot write {path} ({error.strerror}): make room, or choose another place; "
+                        "a file of that name is as it was") from None
 
 
 def read(path):

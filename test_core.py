@@ -626,7 +626,7 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
     path = tmp_path / "a.pt"
     teachers.save(path, {"step": 1})
     monkeypatch.setattr(teachers.os, "fsync", lambda f: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(UserError, match="No space left"):
         teachers.save(path, {"step": 2})
     assert teachers.read(path) == {"step": 1} and [p.name for p in tmp_path.iterdir()] == ["a.pt"]
 
