@@ -233,22 +233,22 @@ def load_student(path, device="cpu"):
 def report(student, teacher, config, autocast, folder):
     """How far images made in few calls are from the teacher's 50-step DDIM endpoint: {who: per-pixel MSE}.
 
-    On `compare` fixed noises with the same labels, for the student in one call and the teacher in 1, 2, 5 and 10, all
-    from t_max to t_min. Draws it, and the student's y_t along t, as folder/summary.png.
+    On `compare` fixed noises with the same labels, for the student in one call and the teacher in 1, 2, 5, 10 and
+    20, all from t_max to t_min. Draws it, and the student's y_t along t, as folder/summary.png.
     """
     device, n = next(student.parameters()).device, config.compare
     xi, y = fixed_noise(n, teacher, config)
 
-    def batched(f):
+    def batched(f, n=n):
+        chunks = [slice(k, min(k + 64, n)) for k in range(0, n, 64)]
         with autocast():
-            return torch.cat([f(xi[k:k + 64].to(device), y if y is None else y[k:k + 64].to(device)).cpu()
-                              for k in range(0, n, 64)])
+            return torch.cat([f(xi[c].to(device), y if y is None else y[c].to(device)).cpu() for c in chunks])
 
     def path(steps):
         return batched(lambda xi, y: teacher.ddim(xi, steps, y, config.guidance, config.t_max, config.t_min))
 
     images = {"teacher, 1 step": path(1)}
-    for steps in tqdm((2, 5, 10, 50), desc="comparing with the teacher", leave=False):
+    for steps in tqdm((2, 5, 10, 20, 50), desc="comparing with the teacher", leave=False):
         images[f"teacher, {steps} steps"] = path(steps)
     images["student, 1 step"] = batched(lambda xi, y: sample(student, xi, y))
     endpoint = images["teacher, 50 steps"]
@@ -256,8 +256,8 @@ def report(student, teacher, config, autocast, folder):
 
     rows = [(who + (f"\nMSE {distance[who]:.4f}" if who in distance else ""), x[:10]) for who, x in images.items()]
     for t in torch.linspace(config.t_max, config.t_min, 6).tolist():
-        y_t = batched(lambda xi, y: student(xi, torch.full((len(xi),), t, device=device), y))
-        rows.append((f"student's y_t\nat t = {t:.2f}", y_t[:10]))
+        y_t = batched(lambda xi, y: student(xi, torch.full((len(xi),), t, device=device), y), min(n, 10))
+        rows.append((f"student's y_t\nat t = {t:.2f}", y_t))
     save_rows(rows, folder / "summary.png")
     return distance
 
@@ -303,6 +303,7 @@ def check(config):
         ("beta", 0 <= config.beta < math.inf, "0 or more"),
         ("guidance", math.isfinite(config.guidance), "a number"),
         ("ema", 0 <= config.ema < 1, "in [0, 1)"),
+        ("seed", 0 <= config.seed < 2**32, "from 0 to 2^32 - 1"),
         ("compare", config.compare >= 1, "at least 1"),
         ("sample_every", config.sample_every >= 1, "at least 1"),
         ("save_every", config.save_every >= 0, "0 or more"),
@@ -390,9 +391,11 @@ def main(config):
 
 def sample_command(args):
     """Writes a grid of args.n one-step samples of the student args.sample."""
-    if args.n < 1:
-        raise UserError(f"--n is {args.n}, but must be at least 1")
+    out = getattr(args, "out", "boot-samples.png")
+    if args.n < 1 or not out.endswith(".png"):
+        raise UserError(f"--n is {args.n} and must be at least 1; --out is {out} and must end in .png")
     asked = teachers.config_from(args, Config)
+    check(asked)
     device = teachers.pick_device(asked.device)
     student = load_student(args.sample, device)
     xi, y = fixed_noise(args.n, student, asked)
@@ -400,7 +403,6 @@ def sample_command(args):
     with autocast():
         images = torch.cat([sample(student, xi[k:k + 64].to(device), y if y is None else y[k:k + 64].to(device)).cpu()
                             for k in range(0, args.n, 64)])
-    out = getattr(args, "out", "boot-samples.png")
     teachers.save_grid(images, out)
     print(f"{args.n} images in {out}, one network call each")
 

@@ -5,10 +5,10 @@
     python teachers.py train --dataset cifar10
     python teachers.py convert downloaded.pt --out teacher.pt
 
-The named teachers; any other name is taken as the path of a checkpoint.
+The named teachers, with their SHA-256 in NAMED; any other name is taken as the path of a checkpoint.
 
     name      file                 origin, licence, FID
-    cifar10   weights/cifar10.pt   ours, from CIFAR-10's 50,000 training images; MIT; predicts v; FID not measured yet
+    cifar10   weights/cifar10.pt   ours, from CIFAR-10's 50,000 training images; MIT; FID not measured yet
 
 Two clocks. The chain has T steps with indices i = 0 .. T-1; index 0 is nearly clean, T-1 nearly pure noise (the
 papers' t is i + 1). Continuous time is t = (i + 1) / T in (0, 1]. Noise level: x_t = alpha_t x_0 + sigma_t eps with
@@ -395,9 +395,12 @@ def pick_device(name):
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        return torch.empty(0, device=name).device
+        device = torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"no device {name!r} here ({str(error).splitlines()[0]}): try --device cpu") from None
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise UserError(f"--device {name} is not one of cpu, cuda, cuda:N, mps and auto")
+    return device
 
 
 def autocasting(precision, device, predicts):
@@ -450,11 +453,15 @@ def run_script(main):
     """Runs a script's main(); bad input ends it with one line and exit status 2, Ctrl-C with status 130."""
     try:
         main()
-    except (UserError, OSError, torch.OutOfMemoryError) as error:
-        hint = ": try a smaller --batch" if isinstance(error, torch.OutOfMemoryError) else ""
-        sys.exit(print(f"{Path(sys.argv[0]).name}: error: {' '.join(str(error).split())}{hint}", file=sys.stderr) or 2)
+    except (UserError, OSError) as error:
+        print(f"{Path(sys.argv[0]).name}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except torch.OutOfMemoryError:
+        print(f"{Path(sys.argv[0]).name}: error: the device's memory is full: try a smaller --batch", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
-        sys.exit(print("\nstopped", file=sys.stderr) or 130)
+        print("\nstopped; a run goes on from its last save with --resume", file=sys.stderr)
+        sys.exit(130)
 
 
 def open_run(config):
@@ -591,7 +598,8 @@ def train(config):
     """Trains a teacher; returns the path of its checkpoint. Leaves in the run folder what boot.py's main leaves."""
     for name, ok in {"steps": config.steps > 0, "batch": config.batch > 0, "lr": 0 < config.lr < math.inf,
                      "label_dropout": 0 <= config.label_dropout <= 1, "ema": 0 <= config.ema < 1,
-                     "sample_every": config.sample_every > 0, "save_every": config.save_every >= 0}.items():
+                     "sample_every": config.sample_every > 0, "save_every": config.save_every >= 0,
+                     "seed": 0 <= config.seed < 2**32}.items():
         if not ok:
             raise UserError(f"--{name.replace('_', '-')} {getattr(config, name)} is out of range")
     device = pick_device(config.device)

@@ -423,6 +423,15 @@ def test_the_built_in_teacher_is_what_its_table_says():
     assert (back - clean).square().mean() < 0.02 < 0.1 < s**2
 
 
+def test_the_shipped_student_beats_ten_steps_of_its_teacher():
+    """The paper's claim in miniature, on 8 noises; README.md has it on 256."""
+    student, teacher = boot.load_student(ROOT / "weights/cifar10_boot.pt"), teachers.load_teacher("cifar10")
+    xi, y = noise(8, 3 * 32 * 32, seed=3).float().reshape(8, 3, 32, 32), torch.arange(8)
+    ten, fifty = (teacher.ddim(xi, n, y, t_max=student.t_max, t_min=student.t_min) for n in (10, 50))
+    error = (boot.sample(student, xi, y) - fifty).square().mean()
+    assert error < 0.5 * (ten - fifty).square().mean() and fifty.std() > 0.3
+
+
 def test_checkpoints_come_back_and_sampling_needs_nothing_else(tmp_path):
     path = tiny_teacher(tmp_path / "a.pt")
     one, content = teachers.load_teacher(path), teachers.load(path)
@@ -457,7 +466,7 @@ def test_a_tiny_run_leaves_what_it_promises(tmp_path):
                                                   "summary.png"}
     assert (folder / "samples/step_000012.png").is_file()
     assert set(distance) == {"teacher, 1 step", "teacher, 2 steps", "teacher, 5 steps", "teacher, 10 steps",
-                             "student, 1 step"}
+                             "teacher, 20 steps", "student, 1 step"}
     assert all(0 < d < 10 for d in distance.values())
     log = (folder / "log.csv").read_text().splitlines()
     assert log[0] == "step,bootstrap,boundary,images_per_s" and log[-1].startswith("12,")
@@ -576,6 +585,7 @@ def refused(capsys, monkeypatch, script, *arguments):
     ("--classes -1", "no class -1"),
     ("--device cuda", "--device cpu"), ("--device abacus", "--device cpu"), ("--compare 0", "--compare"),
     ("--sample nowhere.pt", "no checkpoint"), ("--sample t.pt", "not a BOOT student"), ("--sample t.pt --n 0", "--n"),
+    ("--sample t.pt --out grid.jpg", ".png"), ("--seed -1", "--seed"), ("--device meta", "--device"),
 ])
 def test_boot_refuses(tmp_path, capsys, monkeypatch, options, says):
     if options == "--device cuda" and torch.cuda.is_available():
