@@ -302,7 +302,7 @@ def test_unet_sizes_refusals_and_fractional_time():
     with pytest.raises(ValueError, match="wants labels"):
         net(x, torch.tensor([1, 1]))
     for wrong in (dict(model_channels=48), dict(model_channels=32, num_heads=5),
-                  dict(model_channels=32, num_head_channels=64)):
+                  dict(model_channels=32, num_head_channels=96)):
         with pytest.raises(ValueError, match="UNet"):
             unet.UNet(**dict(in_channels=3, out_channels=3, num_res_blocks=1, attention_resolutions=()) | wrong)
 
@@ -609,7 +609,7 @@ def test_resume_refuses_another_configuration(tmp_path, capsys, monkeypatch):
     config = tiny_config(tmp_path, steps=2)
     boot.main(config)
     line = refused(capsys, monkeypatch, "boot.py", "--resume", "--out", config.out, "--lr", 0.5)
-    assert "lr is 0.001 there and 0.5 here" in line
+    assert "lr is 0.0007 there and 0.5 here" in line
     with pytest.raises(UserError, match="steps is 2 there and 3 here"):
         boot.main(dataclasses.replace(config, steps=3, resume=True))
 

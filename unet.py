@@ -21,10 +21,10 @@ SIZES = {
     # 2.9 M parameters with 6 output channels and 11 labels: the built-in CIFAR-10 teacher
     "tiny": dict(model_channels=32, num_res_blocks=1, attention_resolutions=(4,), channel_mult=(1, 2, 4),
                  num_head_channels=32),
-    # 57 M: DDPM-IP's and DKDM's CIFAR-10 teacher; at 44 M and less, DKDM's students
+    # 57.1 M: the CIFAR-10 teacher of DDPM-IP and DKDM
     "adm-57m": dict(model_channels=128, num_res_blocks=3, attention_resolutions=(2, 4), channel_mult=(1, 2, 2, 2),
                     dropout=0.3, num_head_channels=32, resblock_updown=True, use_new_attention_order=True),
-    # 50 M (52.5 in fact): improved DDPM's cifar10_uncond_50M_500K
+    # 52.5 M: improved DDPM's cifar10_uncond_50M_500K
     "iddpm-50m": dict(model_channels=128, num_res_blocks=3, attention_resolutions=(2, 4), channel_mult=(1, 2, 2, 2),
                       dropout=0.3, num_heads=4),
 }
