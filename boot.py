@@ -49,7 +49,7 @@ SOLVERS = ("euler", "ddim", "heun")
 
 @dataclass
 class Config:
-    """One run. What the paper gives as a value is not public, so defaults are our own measurements."""
+    """One run. The paper's own settings are not known to us; these are the best of what we measured on 2 CPU cores."""
 
     dataset: str = opt("cifar10", "name of the built-in teacher; no data is read")
     teacher: str = opt("", "path of another teacher checkpoint (default: the one that belongs to --dataset)")
