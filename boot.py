@@ -94,8 +94,8 @@ def signal_ode_step(y_t, xi, t, s, teacher, solver, y=None, guidance=1.0):
     f_t = teacher.x0(noisy(y_t, xi, t, schedule), t, y, guidance)
     if solver == "euler":
         with torch.enable_grad():
-            time = t.detach().requires_grad_()
-            slope, = torch.autograd.grad(schedule.lam(time).sum(), time)
+            at = t.detach().requires_grad_()
+            slope, = torch.autograd.grad(schedule.lam(at).sum(), at)  # lambda'_t of each sample
         return y_t + per_sample((t - s) * slope, y_t) * (f_t - y_t)
     r = per_sample(torch.exp(schedule.lam(s) - schedule.lam(t)), y_t)
     y_s = (1 - r) * f_t + r * y_t
