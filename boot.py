@@ -37,7 +37,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 from tqdm import tqdm
 
@@ -258,7 +257,7 @@ def report(student, teacher, config, autocast, folder):
     for t in torch.linspace(config.t_max, config.t_min, 6).tolist():
         y_t = batched(lambda xi, y: student(xi, torch.full((len(xi),), t, device=device), y), min(n, 10))
         rows.append((f"student's y_t\nat t = {t:.2f}", y_t))
-    save_rows(rows, folder / "summary.png")
+    teachers.save_rows(rows, folder / "summary.png")
     return distance
 
 
@@ -269,20 +268,6 @@ def fixed_noise(n, teacher, config):
     return xi, teachers.labels_for(n, teacher.num_classes, config.classes)
 
 
-def save_rows(rows, path, size=64):
-    """A PNG with a row for each (label, images (N, C, H, W) in [-1, 1]), its label at the left."""
-    margin, gap = 150, 2
-    sheet = Image.new("RGB", (margin + len(rows[0][1]) * (size + gap), len(rows) * (size + gap)), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
-    for r, (label, images) in enumerate(rows):
-        draw.text((8, r * (size + gap) + size / 2), label, fill="black", font=font, anchor="lm")
-        for c, pixels in enumerate(teachers.to_uint8(images).cpu().permute(0, 2, 3, 1).numpy()):
-            tile = Image.fromarray(pixels.repeat(3, axis=2) if pixels.shape[2] == 1 else pixels)
-            tile = tile.resize((size, size), Image.Resampling.NEAREST)
-            sheet.paste(tile, (margin + c * (size + gap), r * (size + gap)))
-    sheet.save(path)
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Main
 
@@ -290,7 +275,7 @@ def save_rows(rows, path, size=64):
 def check(config):
     """UserError for the first option out of its range."""
     longest = config.t_max - config.t_min
-    for name, ok, wanted in (
+    teachers.require(config, (
         ("dataset", config.teacher or config.dataset in teachers.NAMED, f"one of {', '.join(teachers.NAMED)}"),
         ("steps", config.steps >= 1, "at least 1"),
         ("batch", config.batch >= 1, "at least 1"),
@@ -307,9 +292,7 @@ def check(config):
         ("compare", config.compare >= 1, "at least 1"),
         ("sample_every", config.sample_every >= 1, "at least 1"),
         ("save_every", config.save_every >= 0, "0 or more"),
-    ):
-        if not ok:
-            raise UserError(f"--{name.replace('_', '-')} is {getattr(config, name)}, but must be {wanted}")
+    ))
 
 
 def main(config):

@@ -16,8 +16,10 @@ import torch
 from torch import nn
 
 import boot
+import dkdm
 import teachers
 import unet
+import vit
 from teachers import Schedule, Teacher, UserError
 
 ROOT = Path(__file__).resolve().parent
@@ -288,11 +290,53 @@ def test_unet_agrees_with_the_reference(options, corners, mean_abs):
     assert out.abs().mean().item() == pytest.approx(mean_abs, abs=1e-4)
 
 
+@pytest.mark.parametrize(("options", "corners", "mean_abs"), [
+    (dict(input_size=8, patch_size=2, in_channels=3, hidden_size=48, depth=2, num_heads=3, num_classes=5),
+     [0.36297, 0.07161, 0.3336, 0.21405], 0.342661),
+    (dict(input_size=12, patch_size=4, in_channels=1, hidden_size=32, depth=1, num_heads=2, mlp_ratio=2.0,
+          num_classes=3, learn_sigma=False), [0.45841, -0.43909, -0.20479, -0.24373], 0.409205),
+])
+def test_vit_agrees_with_the_reference(options, corners, mean_abs):
+    """facebookresearch/DiT with the same weights; the second label is its "no class". Positions keep their formula."""
+    net = vit.ViT(**options)
+    positions = net.pos_embed.clone()
+    fill(net).pos_embed.data.copy_(positions)
+    C, H = options["in_channels"], options["input_size"]
+    x = torch.sin(torch.arange(2.0 * C * H * H) * 0.37).reshape(2, C, H, H)
+    with torch.no_grad():
+        out = net(x, torch.tensor([3, 700]), torch.tensor([1, options["num_classes"] - 1]))
+    got = torch.stack([out[0, 0, 0, 0], out[0, -1, 4, 3], out[1, C - 1, 7, 7], out[1, 0, 2, 6]])
+    torch.testing.assert_close(got, torch.tensor(corners), rtol=0, atol=1e-4)
+    assert out.abs().mean().item() == pytest.approx(mean_abs, abs=1e-4)
+
+
+def test_vit_sizes_keys_start_and_refusals():
+    with torch.device("meta"):
+        count = {name: sum(p.numel() for p in vit.ViT(32, in_channels=3, num_classes=11, **size).parameters())
+                 for name, size in vit.SIZES.items()}
+        public = vit.ViT(32, in_channels=4, num_classes=1001, **vit.SIZES["vit-xl2"])
+    assert count == {"vit-tiny": 2_868_576, "vit-s4": 32_546_400, "vit-s2": 32_578_584, "vit-b2": 129_742_872,
+                     "vit-l2": 457_076_760, "vit-xl2": 673_975_320}
+    assert sum(p.numel() for p in public.parameters()) == 675_129_632  # DiT-XL/2, position table included
+    assert {"pos_embed", "x_embedder.proj.weight", "t_embedder.mlp.0.weight", "y_embedder.embedding_table.weight",
+            "blocks.27.attn.qkv.bias", "blocks.0.mlp.fc1.weight", "blocks.3.adaLN_modulation.1.bias",
+            "final_layer.linear.weight", "final_layer.adaLN_modulation.1.weight"} <= public.state_dict().keys()
+    net = vit.ViT(8, 4, 3, 32, 2, 2, num_classes=3)
+    x, y = torch.randn(2, 3, 8, 8), torch.tensor([0, 2])
+    assert net(x, torch.tensor([1, 2]), y).abs().max() == 0  # adaLN-Zero
+    with pytest.raises(ValueError, match="wants labels"):
+        net(x, torch.tensor([1, 2]))
+    for wrong in (dict(patch_size=3), dict(hidden_size=33), dict(num_heads=5)):
+        with pytest.raises(ValueError, match="ViT"):
+            vit.ViT(**dict(input_size=8, patch_size=4, in_channels=3, hidden_size=32, depth=1, num_heads=2) | wrong)
+
+
 def test_unet_sizes_refusals_and_fractional_time():
-    nets = {name: unet.UNet(in_channels=3, out_channels=6, num_classes=11 if name == "tiny" else None, **size)
+    nets = {name: unet.UNet(in_channels=3, out_channels=6, num_classes=11 if name in ("nano", "tiny") else None, **size)
             for name, size in unet.SIZES.items()}
     count = {name: sum(p.numel() for p in net.parameters()) for name, net in nets.items()}
-    assert count == {"tiny": 2_858_086, "adm-57m": 57_094_662, "iddpm-50m": 52_546_438}
+    assert count == {"nano": 1_194_662, "tiny": 2_858_086, "adm-14m": 14_301_446, "adm-57m": 57_094_662,
+                     "iddpm-50m": 52_546_438}
     net = fill(unet.UNet(3, 32, 3, 1, (), channel_mult=(1,), num_classes=3))
     x, y = torch.zeros(2, 3, 8, 8), torch.tensor([0, 0])
     with torch.no_grad():
@@ -388,6 +432,215 @@ def test_ddim_on_the_path_that_boot_learns():
     assert error[1] < 0.02 and error[0] / error[1] == pytest.approx(4, rel=0.3)
     with pytest.raises(UserError, match="whole stride"):
         teacher.ddim(xi.reshape(32, 2, 1, 1), 600)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# DKDM: losses and pool
+
+
+def other_wavy(x, i, y=None):
+    """A stand-in student that nearly agrees with wavy."""
+    shift = i.float().reshape(-1, 1, 1, 1) / 1000
+    return torch.cat([torch.sin(2.1 * x + shift), torch.cos(1.2 * x + shift)], dim=1)
+
+
+@pytest.mark.parametrize(("schedule", "wanted"), [
+    ("cosine", [146.8614, 206.218, 0.0002002554, 0.001972829, 712.2076]),
+    ("linear", [57.64489, 84.58414, 9.94121e-05, 0.006176383, 0.01438623]),
+])
+def test_dkdm_loss_agrees_with_the_released_code(schedule, wanted):
+    x, i = torch.sin(torch.arange(20.0) * 1.1).reshape(5, 1, 2, 2) * 1.3, torch.tensor([0, 1, 250, 700, 999])
+    simple, vlb = dkdm.dkdm_loss(other_wavy(x, i), wavy(x, i), x, i, Schedule(schedule))
+    torch.testing.assert_close(simple, torch.tensor([0.002665255, 0.006107469, 0.003010632, 0.004876165, 0.006023907]),
+                               rtol=1e-5, atol=0)
+    torch.testing.assert_close(vlb, torch.tensor(wanted), rtol=1e-4, atol=3e-8)
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_the_kl_is_that_of_two_gaussians(learned):
+    schedule, C = Schedule("linear"), 2 if learned else 1
+    x, i = noise(6, 4).reshape(6, 1, 2, 2), torch.tensor([0, 1, 10, 400, 900, 999])
+    teacher_out, student_out = (f(x, i)[:, :C] for f in (wavy, other_wavy))
+    mean_T, log_T, _, _ = schedule.p_mean_variance(teacher_out, x, i)
+    mean_S, log_S, _, _ = schedule.p_mean_variance(student_out, x, i, clip=False)
+    kl = torch.distributions.kl_divergence(torch.distributions.Normal(mean_T, (log_T / 2).exp()),
+                                           torch.distributions.Normal(mean_S, (log_S / 2).exp()))
+    _, vlb = dkdm.dkdm_loss(student_out, teacher_out, x, i, schedule)
+    torch.testing.assert_close(vlb, kl.flatten(1).mean(1) / math.log(2))
+    assert vlb.min() > 0
+    assert dkdm.dkdm_loss(teacher_out, teacher_out, x, i, schedule)[0].abs().max() == 0
+
+
+def test_gradients_go_where_they_should():
+    """From L_vlb to the student's variance alone, from L_simple to its mean alone, and none to the teacher."""
+    x, i, schedule = noise(5, 4).reshape(5, 1, 2, 2), torch.tensor([0, 1, 250, 700, 999]), Schedule("cosine")
+    student_out, teacher_out = other_wavy(x, i).requires_grad_(), wavy(x, i).requires_grad_()
+    simple, vlb = dkdm.dkdm_loss(student_out, teacher_out, x, i, schedule)
+    of_simple, = torch.autograd.grad(simple.sum(), student_out, retain_graph=True)
+    of_vlb, = torch.autograd.grad(vlb.sum(), student_out, retain_graph=True)
+    assert of_simple[:, 1:].abs().max() == 0 < of_simple[:, :1].abs().min()
+    assert of_vlb[:, :1].abs().max() == 0 < of_vlb[:, 1:].abs().min()
+    torch.testing.assert_close(of_simple[:, :1], 2 * (student_out - teacher_out).detach()[:, :1] / 4)
+    assert torch.autograd.grad(simple.sum() + vlb.sum(), teacher_out, allow_unused=True) == (None,)
+
+
+@pytest.mark.parametrize("predicts", ["eps", "v", "x0"])
+def test_the_weight_makes_it_the_error_of_what_the_student_predicts(predicts):
+    schedule, x, i = Schedule("cosine"), noise(5, 4).reshape(5, 1, 2, 2), torch.tensor([0, 10, 500, 900, 990])
+    mine, theirs = (Teacher(lambda x, i, k=k: k * x**2, schedule, (1, 2, 2), None, predicts, False) for k in (1.0, 1.1))
+    simple, _ = dkdm.dkdm_loss(mine.eps_form(x, i), theirs.eps_form(x, i), x, i, schedule)
+    weighted = dkdm.simple_weight(predicts, i, x, schedule) * simple
+    torch.testing.assert_close(weighted, (0.1 * x**2).square().flatten(1).mean(1), rtol=1e-3, atol=0)
+
+
+def new_pool(size, T=1000, num_classes=3, label_dropout=0.25, seed=0, shape=(1, 2, 2)):
+    generator = torch.Generator().manual_seed(seed)
+    return dkdm.Pool(size, shape, T, num_classes, label_dropout, generator), generator
+
+
+def test_an_entry_moves_one_index_and_the_others_stay():
+    pool, generator = new_pool(300)
+    schedule, pool.i = Schedule("cosine"), torch.arange(300) * 3 % 1000
+    before, rows = copy.deepcopy(pool.state()), pool.draw(64, generator)
+    rows = torch.cat([rows[rows != 0], torch.tensor([0])])  # entry 0 stands at index 0
+    x, i, y = pool.at(rows)
+    pool.advance(rows, wavy(x, i), schedule, generator)
+    others = torch.ones(300, dtype=torch.bool).index_fill(0, rows, False)
+    for name, was in before.items():
+        assert torch.equal(pool.state()[name][others], was[others]), name
+    moved = i > 0
+    assert torch.equal(pool.i[rows], torch.where(moved, i - 1, 999)) and moved.sum() == len(rows) - 1
+    assert torch.equal(pool.y[rows[moved]], y[moved])
+    # where they went: the Gaussian step, its noise standard normal
+    mean, log_variance, _, _ = schedule.p_mean_variance(wavy(x, i), x, i)
+    z = ((pool.x[rows].float() - mean) / (log_variance / 2).exp())[moved & (i > 100)]
+    assert abs(z.mean()) < 4 / z.numel() ** 0.5 and abs(z.std() - 1) < 4 / (2 * z.numel()) ** 0.5
+
+
+def test_arrivals_restart_as_fresh_noise_with_a_new_label():
+    pool, generator = new_pool(4000)
+    pool.i, pool.y, rows = torch.zeros(4000, dtype=torch.long), torch.zeros(4000, dtype=torch.long), torch.arange(4000)
+    x, i, _ = pool.at(rows)
+    pool.advance(rows, wavy(x, i), Schedule("cosine"), generator)
+    assert (pool.i == 999).all() and not torch.equal(pool.x.float(), x)
+    assert abs(pool.x.float().mean()) < 0.04 and abs(pool.x.float().std() - 1) < 0.03
+    share = torch.bincount(pool.y) / 4000  # three classes share what "no class" leaves; 4 standard errors
+    assert (share - torch.tensor([0.25] * 4)).abs().max() < 4 * (0.25 * 0.75 / 4000) ** 0.5
+    classless = dkdm.Pool(5, (1, 2, 2), 1000, None, 0.5, generator)
+    assert classless.y is None and classless.at(torch.arange(2))[2] is None
+
+
+def test_a_batch_is_drawn_without_replacement_and_all_entries_get_their_turn():
+    pool, generator = new_pool(200)
+    counts = torch.zeros(200)
+    for _ in range(1000):
+        rows = pool.draw(20, generator)
+        assert len(rows.unique()) == 20
+        counts[rows] += 1
+    assert (counts - 100).abs().max() < 4.5 * (1000 * 0.1 * 0.9) ** 0.5  # binomial, 200 of them
+    assert torch.equal(pool.draw(200, generator), torch.arange(200))
+
+
+def test_indices_stay_uniform_over_many_steps():
+    """Chi-squared of 10 bins over 5,000 steps of a chain of 40; its 99.99 % quantile for 9 degrees is 33.7."""
+    pool, generator = new_pool(800, T=40)
+    schedule, pool.i = Schedule("cosine", 40), torch.randint(40, (800,), generator=generator)
+    worst = 0
+    for step in range(5000):
+        rows = pool.draw(8, generator)
+        x, i, _ = pool.at(rows)
+        pool.advance(rows, wavy(x, i), schedule, generator)
+        if step % 1000 == 999:
+            counts = torch.bincount(pool.i // 4, minlength=10)
+            worst = max(worst, ((counts - 80) ** 2 / 80).sum().item())
+    assert 0 < worst < 33.7
+
+
+class GaussianTeacher:
+    """The perfect teacher for pixels N(mean, std^2): E[eps | x] in closed form, no learned variances."""
+
+    image_shape, num_classes, learned_sigma, predicts = (1, 4, 4), None, False, "eps"
+    mean, std = 0.2, 0.25
+
+    def __init__(self, name="cosine"):
+        self.schedule = Schedule(name)
+
+    def moments(self, i, x):
+        alpha, sigma = self.schedule.levels(i, x)
+        return alpha * self.mean, (alpha**2 * self.std**2 + sigma**2).sqrt(), sigma
+
+    def eps_form(self, x, i, y=None):
+        mean, std, sigma = self.moments(i, x)
+        return sigma * (x - mean) / std**2
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear"])
+@pytest.mark.parametrize("init", ["strided", "shuffle"])
+def test_filling_has_the_exact_marginals(init, schedule):
+    """For Gaussian data x_i is Gaussian too; in units of its law, each tenth of the chain has mean 0 and variance 1."""
+    teacher, (pool, generator) = GaussianTeacher(schedule), new_pool(12_000, num_classes=None, shape=(1, 4, 4))
+    if init == "strided":
+        dkdm.fill_strided(pool, teacher, generator, contextlib.nullcontext, batch=10, chunk=600)
+    else:
+        dkdm.fill_shuffle(pool, teacher, generator, contextlib.nullcontext, chunk=3000)
+    mean, std, _ = teacher.moments(pool.i, pool.x.double())
+    z = (pool.x.double() - mean) / std
+    assert torch.bincount(pool.i // 100, minlength=10).sub(1200).abs().max() < 4.5 * (1200 * 0.9) ** 0.5
+    for tenth in range(10):
+        part = z[pool.i // 100 == tenth]                # strided: 600 paths, each up to twice in a tenth; 16 pixels
+        n = part.numel() / (2 if init == "strided" else 1)
+        assert abs(part.mean()) < 4 / n**0.5
+        # beyond the sampling error: 1 % for steps of finite size, 3 % in the last stride of the strided filling
+        solver = 0.01 if init == "shuffle" or tenth else 0.03
+        assert abs(part.std() - 1) < 4 / (2 * n) ** 0.5 + solver
+
+
+def test_filling_costs_what_it_says(monkeypatch):
+    teacher, calls = GaussianTeacher(), []
+    eps_form = teacher.eps_form
+    monkeypatch.setattr(teacher, "eps_form", lambda x, i, y=None: calls.append(len(x)) or eps_form(x, i))
+    for mode, rho, init in (("dynamic", 0.2, "strided"), ("shuffled", 0.2, "strided"), ("dynamic", 0.007, "strided"),
+                            ("dynamic", 0.05, "shuffle")):
+        config = dkdm.Config(mode=mode, rho=rho, batch=8, init=init)
+        size = dkdm.pool_size(config, 1000)
+        assert size == (round(rho * 1000) * 8 if mode == "dynamic" else 8)
+        pool, generator = new_pool(size, num_classes=None, shape=(1, 4, 4))
+        calls.clear()
+        if init == "strided":
+            dkdm.fill_strided(pool, teacher, generator, contextlib.nullcontext, config.batch)
+        else:
+            dkdm.fill_shuffle(pool, teacher, generator, contextlib.nullcontext)
+        said, shuffle = dkdm.filling_calls(config, 1000)
+        assert sum(calls) == pytest.approx(said, rel=0 if init == "strided" else 0.1)
+        assert init == "shuffle" or 10 * said < shuffle
+        assert len(pool.i.unique()) > min(0.5 * size, 300) and pool.x.isfinite().all()
+    assert dkdm.filling_calls(dkdm.Config(mode="iterative"), 1000) == (0, 0)
+
+
+def test_a_small_student_learns_its_teacher():
+    """Data N(0.2, 0.25^2), an exact teacher, a student of three layers: 600 steps. Measured over five seeds: LIMITS."""
+    torch.manual_seed(0)
+    teacher = GaussianTeacher()
+
+    class Points(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mlp = Mlp(D=16)
+
+        def forward(self, x, i, y=None):
+            return self.mlp(x.flatten(1), (i + 1) / 1000).reshape(x.shape)
+
+    student = Teacher(Points(), teacher.schedule, teacher.image_shape, None, "eps", False)
+    average = copy.deepcopy(student)
+    average.net.requires_grad_(False)
+    config = dkdm.Config(steps=600, batch=128, rho=0.05, lr=2e-3, lambda_vlb=0.0, ema=0.98)
+    pool, generator = new_pool(dkdm.pool_size(config, 1000), num_classes=None, shape=(1, 4, 4))
+    dkdm.fill_strided(pool, teacher, generator, contextlib.nullcontext, config.batch)
+    optimizer = torch.optim.Adam(student.net.parameters(), betas=(0.9, 0.99))
+    for step in range(config.steps):
+        dkdm.training_step(student, teacher, pool, average, optimizer, step, config, generator, contextlib.nullcontext)
+    error = dkdm.report(average, teacher, config, contextlib.nullcontext)
+    assert len(error) == 10 and max(error.values()) < 0.02
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -520,6 +773,90 @@ def test_stopping_and_resuming_equals_never_stopping_and_seeds_decide(tmp_path, 
     assert not torch.equal(weights(whole.out)[name], weights(tmp_path / "other")[name])
 
 
+def tiny_vit_teacher(path):
+    """A checkpoint of a small random ViT: 8x8 images, 3 classes, predicts eps."""
+    torch.manual_seed(0)
+    net = vit.ViT(8, 4, 3, 32, 1, 2, num_classes=4)
+    nn.init.normal_(net.final_layer.linear.weight, std=0.02)
+    teachers.save(path, teachers.checkpoint(Teacher(net, Schedule("linear"), (3, 8, 8), 3, "eps", True), "teacher", {}))
+    return str(path)
+
+
+def tiny_dkdm(tmp_path, **options):
+    return dkdm.Config(**dict(teacher=str(tmp_path / "t.pt"), steps=12, batch=4, rho=0.01, compare=4, sample_every=6,
+                              save_every=0, device="cpu", out=str(tmp_path / "run")) | options)
+
+
+@pytest.mark.parametrize(("teacher", "student", "options"), [
+    ("unet", "vit-tiny", {}), ("vit", "nano", {}), ("unet", "nano", {"mode": "shuffled"}),
+    ("vit", "vit-tiny", {"mode": "iterative", "predicts": "v"}),
+    ("unet", "nano", {"lambda_vlb": 0.0, "predicts": "x0"}),
+])
+def test_a_tiny_dkdm_run_leaves_an_ordinary_checkpoint(tmp_path, teacher, student, options):
+    (tiny_vit_teacher if teacher == "vit" else tiny_teacher)(tmp_path / "t.pt")
+    config = tiny_dkdm(tmp_path, student=student, **options)
+    errors, folder = dkdm.main(config), tmp_path / "run"
+    assert {p.name for p in folder.iterdir()} == {"config.json", "log.csv", "samples", "student.pt", "last.pt",
+                                                  "summary.png"}
+    assert {p.name for p in (folder / "samples").iterdir()} == {f"step_{k:06d}.png" for k in (0, 6, 12)}
+    assert len(errors) == 10 and all(0 < error < 1e4 for error in errors.values())
+    log = (folder / "log.csv").read_text().splitlines()
+    assert log[0] == "step,simple,vlb,images_per_s" and log[-1].startswith("12,")
+    assert all(0 <= float(value) < 1e6 for line in log[1:] for value in line.split(","))
+    model = teachers.load_teacher(folder / "student.pt")
+    assert type(model.net) is (vit.ViT if student == "vit-tiny" else unet.UNet) and model.image_shape == (3, 8, 8)
+    assert model.predicts == options.get("predicts", "eps" if teacher == "vit" else "v")
+    assert model.learned_sigma == (options.get("lambda_vlb") != 0) and model.num_classes == 3
+    image = model.ddpm(torch.randn(2, 3, 8, 8), 4, torch.tensor([0, 3]))
+    assert image.isfinite().all() and image.std() > 0.01
+    with pytest.raises(UserError, match="not a BOOT student"):
+        boot.load_student(folder / "student.pt")
+
+
+def test_dkdm_resumed_equals_dkdm_never_stopped(tmp_path, monkeypatch):
+    tiny_teacher(tmp_path / "t.pt")
+    whole = tiny_dkdm(tmp_path, out=str(tmp_path / "whole"), student="vit-tiny", steps=8, sample_every=100)
+    assert dkdm.main(whole) == dkdm.main(dataclasses.replace(whole, out=str(tmp_path / "again")))
+    stopped = dataclasses.replace(whole, out=str(tmp_path / "stopped"))
+    step, calls = dkdm.training_step, []
+
+    def interrupted(*args):
+        calls.append(1)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return step(*args)
+
+    monkeypatch.setattr(dkdm, "training_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        dkdm.main(stopped)
+    monkeypatch.setattr(dkdm, "training_step", step)
+    torch.manual_seed(99)  # the state of the global generator must not matter
+    dkdm.main(dataclasses.replace(stopped, resume=True))
+    for name, w in weights(whole.out).items():
+        assert torch.equal(w, weights(stopped.out)[name]), name
+    pools = [teachers.read(Path(c.out) / "last.pt")["pool"] for c in (whole, stopped)]
+    assert all(torch.equal(pools[0][name], pools[1][name]) for name in ("x", "i", "y"))
+    dkdm.main(dataclasses.replace(whole, out=str(tmp_path / "other"), seed=1))
+    assert any(not torch.equal(w, weights(tmp_path / "other")[name]) for name, w in weights(whole.out).items())
+
+
+def test_iterative_mode_visits_the_chain_from_its_end(tmp_path, monkeypatch):
+    net = unet.UNet(3, 32, 3, 1, (), channel_mult=(1,))
+    teacher = Teacher(net, Schedule("cosine", 50), (3, 8, 8), None, "eps", False)
+    teachers.save(tmp_path / "t.pt", teachers.checkpoint(teacher, "teacher", {}))
+    loss, visited = dkdm.dkdm_loss, []
+    monkeypatch.setattr(dkdm, "dkdm_loss", lambda *args: visited.append(args[3].tolist()) or loss(*args))
+    dkdm.main(tiny_dkdm(tmp_path, mode="iterative", steps=53, student="vit-tiny", sample_every=100))
+    assert visited == [[i % 50] * 4 for i in range(49, -4, -1)]
+
+
+def test_the_pool_in_help_is_the_pool_of_the_defaults():
+    config, shape = dkdm.Config(), (3, 32, 32)
+    size = dkdm.pool_size(config, 1000)
+    text = next(f for f in dataclasses.fields(config) if f.name == "rho").metadata["help"]
+    assert f"{size:,} images" in text and f"{size * math.prod(shape) * 2 / 1e6:.0f} MB" in text
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_save(tmp_path, monkeypatch):
     step, calls = boot.training_step, []
 
@@ -564,7 +901,7 @@ def refused(capsys, monkeypatch, script, *arguments):
     monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
     capsys.readouterr()
     with pytest.raises(SystemExit) as stop:
-        teachers.run_script(boot.command_line if script == "boot.py" else teachers.main)
+        teachers.run_script({"boot.py": boot.command_line, "dkdm.py": dkdm.command_line}.get(script, teachers.main))
     line = capsys.readouterr().err
     assert stop.value.code == 2 and line.count("\n") == 1 and "Traceback" not in line
     return line
@@ -603,6 +940,47 @@ def test_boot_refuses(tmp_path, capsys, monkeypatch, options, says):
     extra = [] if "--teacher" in options or "--dataset" in options or "--resume" in options else ["--teacher", "t.pt"]
     assert says in refused(capsys, monkeypatch, "boot.py", *options.split(), *extra)
     assert sorted(Path().rglob("*")) == before  # nothing made, nothing lost, no code run
+
+
+@pytest.mark.parametrize(("options", "says"), [
+    ("--dataset mnist", "--dataset is mnist, but must be one of cifar10"), ("--teacher nowhere.pt", "no checkpoint at"),
+    ("--teacher boot.pt", "one-step BOOT student"), ("--out taken", "--resume"), ("--out /proc/run", "/proc/run"),
+    ("--out nothing --resume", "no run to resume"), ("--rho 0", "--rho is 0"), ("--rho nan", "--rho is nan"),
+    ("--rho 0.0001", "leaves the pool empty: it must be at least 0.001"),
+    ("--rho 1e6", "a pool of 32,000,000,000 images, 12288.0 GB"), ("--mode random", "--mode"),
+    ("--init half", "--init"),
+    ("--lambda-vlb -1", "--lambda-vlb"), ("--teacher plain.pt --lambda-vlb 0.1", "needs a teacher with learned"),
+    ("--student huge", "--student"), ("--teacher odd.pt", "nano does not fit images of 3 x 9 x 9"),
+    ("--teacher odd.pt --student vit-tiny", "do not split into patches of 4"), ("--predicts noise", "--predicts"),
+    ("--label-dropout 2", "--label-dropout"), ("--steps 0", "--steps"), ("--batch 0", "--batch"), ("--lr nan", "--lr"),
+    ("--ema 1", "--ema"), ("--warmup 0", "--warmup"), ("--seed -1", "--seed"), ("--compare 0", "--compare"),
+    ("--evaluate nowhere.pt", "no checkpoint"), ("--evaluate odd.pt", "does not fit the teacher"),
+    ("--device abacus", "--device cpu"), ("--sample-every 0", "--sample-every"), ("--save-every -1", "--save-every"),
+])
+def test_dkdm_refuses(tmp_path, capsys, monkeypatch, options, says):
+    monkeypatch.chdir(tmp_path)
+    content = teachers.load(tiny_teacher("t.pt"))
+    teachers.save("boot.pt", content | {"method": "boot"})
+    for name, shape, learned in (("odd", (3, 9, 9), True), ("plain", (3, 8, 8), False)):
+        net = unet.UNet(3, 32, 6 if learned else 3, 1, (), channel_mult=(1,), num_classes=4)
+        teacher = Teacher(net, Schedule("cosine"), shape, 3, "v", learned)
+        teachers.save(f"{name}.pt", teachers.checkpoint(teacher, "teacher", {}))
+    Path("taken").mkdir()
+    before = sorted(Path().rglob("*"))
+    extra = [] if "--teacher" in options or "--dataset" in options or "--resume" in options else ["--teacher", "t.pt"]
+    assert says in refused(capsys, monkeypatch, "dkdm.py", *options.split(), *extra)
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_dkdm_does_not_resume_with_another_teacher(tmp_path):
+    tiny_teacher(tmp_path / "t.pt")
+    config = tiny_dkdm(tmp_path, student="vit-tiny", steps=2, sample_every=100)
+    dkdm.main(config)
+    net = unet.UNet(3, 32, 6, 1, (), channel_mult=(1,), num_classes=6)
+    teachers.save(config.teacher, teachers.checkpoint(Teacher(net, Schedule("cosine"), (3, 8, 8), 5, "v", True),
+                                                      "teacher", {}))
+    with pytest.raises(UserError, match="resume with the teacher it was begun with"):
+        dkdm.main(dataclasses.replace(config, resume=True))
 
 
 def test_resume_refuses_another_configuration(tmp_path, capsys, monkeypatch):

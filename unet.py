@@ -18,9 +18,15 @@ from torch import nn
 
 # Named sizes: arguments of UNet besides in_channels, out_channels and num_classes. A test checks the counts.
 SIZES = {
+    # 1.2 M parameters with 6 output channels and 11 labels: dkdm.py's student
+    "nano": dict(model_channels=32, num_res_blocks=1, attention_resolutions=(4,), channel_mult=(1, 2, 2),
+                 num_head_channels=32),
     # 2.9 M parameters with 6 output channels and 11 labels: the built-in CIFAR-10 teacher
     "tiny": dict(model_channels=32, num_res_blocks=1, attention_resolutions=(4,), channel_mult=(1, 2, 4),
                  num_head_channels=32),
+    # 14.3 M: the CIFAR-10 student of DKDM's tables
+    "adm-14m": dict(model_channels=64, num_res_blocks=3, attention_resolutions=(2, 4), channel_mult=(1, 2, 2, 2),
+                    dropout=0.3, num_head_channels=32, resblock_updown=True, use_new_attention_order=True),
     # 57.1 M: the CIFAR-10 teacher of DDPM-IP and DKDM
     "adm-57m": dict(model_channels=128, num_res_blocks=3, attention_resolutions=(2, 4), channel_mult=(1, 2, 2, 2),
                     dropout=0.3, num_head_channels=32, resblock_updown=True, use_new_attention_order=True),

@@ -1,0 +1,165 @@
+"""DiT, the diffusion transformer with adaLN-Zero, with the state-dict keys of the public checkpoints.
+
+Source: Peebles & Xie, arXiv 2212.09748. The call contract is that of unet.py; a network knows no diffusion:
+
+    net(x, i, y=None) -> out
+    x    (B, C, H, W)   noisy images, float, H = W = input_size
+    i    (B,)           index in the diffusion chain, 0 .. T-1 (0 is nearly clean), whole or fractional
+    y    (B,)           class labels, int64; only for networks with num_classes
+    out  (B, C or 2C, H, W)   the prediction, and the variance interpolation behind it if the network learns one
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from unet import timestep_embedding
+
+# Named sizes: arguments of ViT besides input_size, in_channels, num_classes and learn_sigma. A test checks the counts.
+SIZES = {
+    # 2.9 M parameters on 32x32 images with 11 labels, 64 patches: trains on a CPU
+    "vit-tiny": dict(patch_size=4, hidden_size=192, depth=4, num_heads=3),
+    # DiT-S/2 and its like: the letter is the width and depth, the number the patch
+    "vit-s4": dict(patch_size=4, hidden_size=384, depth=12, num_heads=6),
+    "vit-s2": dict(patch_size=2, hidden_size=384, depth=12, num_heads=6),
+    "vit-b2": dict(patch_size=2, hidden_size=768, depth=12, num_heads=12),
+    "vit-l2": dict(patch_size=2, hidden_size=1024, depth=24, num_heads=16),
+    "vit-xl2": dict(patch_size=2, hidden_size=1152, depth=28, num_heads=16),
+}
+
+
+def position_embedding(size, dim):
+    """Sines and cosines of each patch's column, then of its row: (1, size * size, dim) float32, row by row."""
+    freqs = 10_000 ** -(torch.arange(dim // 4, dtype=torch.float64) / (dim // 4))
+    angles = torch.arange(size, dtype=torch.float64)[:, None] * freqs                       # (size, dim / 4)
+    line = torch.cat([angles.sin(), angles.cos()], dim=1)                                   # (size, dim / 2)
+    column, row = line.expand(size, -1, -1), line[:, None].expand(-1, size, -1)             # (size, size, dim / 2)
+    return torch.cat([column, row], dim=2).reshape(1, size * size, dim).float()
+
+
+def modulate(x, shift, scale):
+    """x (B, N, D) with its last axis scaled and shifted by what the condition says, (B, D) each."""
+    return torch.addcmul(shift[:, None], x, 1 + scale[:, None])
+
+
+class Attention(nn.Module):
+    """Self-attention over all patches."""
+
+    def __init__(self, dim, num_heads):
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x):
+        B, N, D = x.shape
+        q, k, v = self.qkv(x).reshape(B, N, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)   # (B, heads, N, D / heads)
+        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(B, N, D))
+
+
+class Mlp(nn.Module):
+    """Two layers, wider in the middle."""
+
+    def __init__(self, dim, hidden):
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.fc2 = nn.Linear(hidden, dim)
+
+    def forward(self, x):
+        return self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
+
+
+class Block(nn.Module):
+    """Attention, then an MLP; the condition shifts, scales and gates both. The gates start at 0: the identity."""
+
+    def __init__(self, dim, num_heads, mlp_ratio):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, elementwise_affine=False, eps=1e-6)
+        self.attn = Attention(dim, num_heads)
+        self.norm2 = nn.LayerNorm(dim, elementwise_affine=False, eps=1e-6)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
+
+    def forward(self, x, c):                                                    # (B, N, D), (B, D)
+        shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = self.adaLN_modulation(c).chunk(6, dim=1)
+        x = x + gate_1[:, None] * self.attn(modulate(self.norm1(x), shift_1, scale_1))
+        return x + gate_2[:, None] * self.mlp(modulate(self.norm2(x), shift_2, scale_2))
+
+
+class FinalLayer(nn.Module):
+    """From tokens to the pixels of each patch, all output channels; starts at 0."""
+
+    def __init__(self, dim, patch_size, out_channels):
+        super().__init__()
+        self.norm_final = nn.LayerNorm(dim, elementwise_affine=False, eps=1e-6)
+        self.linear = nn.Linear(dim, patch_size * patch_size * out_channels)
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(dim, 2 * dim))
+
+    def forward(self, x, c):
+        shift, scale = self.adaLN_modulation(c).chunk(2, dim=1)
+        return self.linear(modulate(self.norm_final(x), shift, scale))          # (B, N, p * p * out_channels)
+
+
+class ViT(nn.Module):
+    """Argument meanings as in DiT.
+
+    input_size    height and width of the images, a multiple of patch_size
+    hidden_size   width of a token, a multiple of 4 and of num_heads
+    num_classes   rows of the label table, "no class" included; None: no labels
+    learn_sigma   whether C channels of variance interpolation follow the prediction
+    Raises ValueError for sizes that do not divide, and for labels missing or not asked for.
+    """
+
+    def __init__(self, input_size, patch_size, in_channels, hidden_size, depth, num_heads, mlp_ratio=4.0,
+                 num_classes=None, learn_sigma=True):
+        arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        super().__init__()
+        if input_size % patch_size:
+            raise ValueError(f"ViT: images of {input_size} pixels do not split into patches of {patch_size}")
+        if hidden_size % 4 or hidden_size % num_heads:
+            raise ValueError(f"ViT: hidden_size {hidden_size} must be a multiple of 4 and of num_heads {num_heads}")
+        self.arguments = arguments  # what a checkpoint stores to build this network again
+        self.patch_size, self.num_classes = patch_size, num_classes
+        self.out_channels = 2 * in_channels if learn_sigma else in_channels
+        # x_embedder.proj, t_embedder.mlp, y_embedder.embedding_table: the names that the public checkpoints use
+        self.x_embedder = nn.ModuleDict({"proj": nn.Conv2d(in_channels, hidden_size, patch_size, stride=patch_size)})
+        self.pos_embed = nn.Parameter(position_embedding(input_size // patch_size, hidden_size), requires_grad=False)
+        self.t_embedder = nn.ModuleDict({"mlp": nn.Sequential(
+            nn.Linear(256, hidden_size), nn.SiLU(), nn.Linear(hidden_size, hidden_size))})
+        if num_classes is not None:
+            self.y_embedder = nn.ModuleDict({"embedding_table": nn.Embedding(num_classes, hidden_size)})
+        self.blocks = nn.ModuleList([Block(hidden_size, num_heads, mlp_ratio) for _ in range(depth)])
+        self.final_layer = FinalLayer(hidden_size, patch_size, self.out_channels)
+        self.initialize()
+
+    def initialize(self):
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        proj = self.x_embedder["proj"]
+        nn.init.xavier_uniform_(proj.weight.flatten(1))  # a view: a patch is a linear layer's input
+        nn.init.zeros_(proj.bias)
+        for embedding in (self.t_embedder["mlp"][0], self.t_embedder["mlp"][2], *(
+                [] if self.num_classes is None else [self.y_embedder["embedding_table"]])):
+            nn.init.normal_(embedding.weight, std=0.02)
+        for layer in (*(block.adaLN_modulation[1] for block in self.blocks), self.final_layer.adaLN_modulation[1],
+                      self.final_layer.linear):  # adaLN-Zero: blocks start as the identity, the output at 0
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x, i, y=None):
+        if (y is None) != (self.num_classes is None):
+            raise ValueError("ViT: this network wants " + ("no labels" if y is not None else "labels y"))
+        c = self.t_embedder["mlp"](timestep_embedding(i, 256))                  # (B, D)
+        if y is not None:
+            c = c + self.y_embedder["embedding_table"](y)
+        x = self.x_embedder["proj"](x)                                          # (B, D, h, w), one place a patch
+        h, w = x.shape[2:]
+        x = x.flatten(2).mT + self.pos_embed                                    # (B, N, D), N = h * w
+        for block in self.blocks:
+            x = block(x, c)
+        x = self.final_layer(x, c)                                              # (B, N, p * p * out_channels)
+        p = self.patch_size
+        x = x.reshape(-1, h, w, p, p, self.out_channels).permute(0, 5, 1, 3, 2, 4)
+        return x.reshape(-1, self.out_channels, h * p, w * p)                   # (B, out_channels, H, W)
