@@ -1034,3 +1034,38 @@ def test_the_command_line_works_as_written(tmp_path):
         assert arrays["arr_0"].shape == (5, 32, 32, 3) and arrays["arr_0"].dtype == np.uint8
         assert arrays["arr_0"].std() > 20 and arrays["arr_1"].tolist() == [0, 1, 2, 3, 4]
     assert "cifar10" in run(ROOT / "teachers.py", "list")
+
+
+def test_the_chain_and_the_baselines_work_as_written(tmp_path):
+    """Teacher, ViT student by DKDM, one-step student by BOOT; and a student of the teacher's images, some replaced."""
+    def run(*arguments):
+        done = subprocess.run([sys.executable, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True)
+        return done.stdout
+
+    printed = run(ROOT / "dkdm.py", "--dataset", "cifar10", "--student", "vit-tiny", "--steps", "2", "--batch", "4",
+                  "--rho", "0.005", "--compare", "2")
+    assert "pool: 20 entries" in printed and "160 teacher calls (strided; shuffle takes 9,990)" in printed
+    student = "runs/dkdm-cifar10-vit-tiny/student.pt"
+    run(ROOT / "boot.py", "--teacher", student, "--steps", "1", "--batch", "2", "--compare", "2")
+    assert boot.load_student(tmp_path / "runs/boot-student/student.pt").image_shape == (3, 32, 32)
+    run(ROOT / "teachers.py", "sample", student, "--sampler", "ddpm", "--steps", "2", "--n", "20", "--out", "made.npz")
+    run(ROOT / "teachers.py", "train", "--data", "made.npz", "--mix", "0.2", "--real", "made.npz", "--arch", "vit-tiny",
+        "--steps", "2", "--batch", "4", "--out", "runs/data-free")
+    model = teachers.load_teacher(tmp_path / "runs/data-free/teacher.pt")
+    assert type(model.net) is vit.ViT and model.num_classes == 10
+    assert "mean" in run(ROOT / "dkdm.py", "--evaluate", "runs/data-free/teacher.pt", "--compare", "2")
+
+
+def test_a_mix_has_its_share_of_real_images_and_no_more(tmp_path):
+    made, real = torch.zeros(100, 3, 2, 2, dtype=torch.uint8), torch.ones(30, 3, 2, 2, dtype=torch.uint8)
+    generator = torch.Generator().manual_seed(0)
+    images, labels = teachers.mixed(made, torch.zeros(100), real, torch.ones(30), 0.2, generator)
+    assert images.flatten(1).float().mean(1).sum() == 20 == labels.sum() and len(images) == 100
+    for share, wrong in ((0.5, torch.ones(30)), (0.2, None)):  # too few real images; labels on one side only
+        with pytest.raises(UserError, match="--mix"):
+            teachers.mixed(made, torch.zeros(100), real, wrong, share, generator)
+    np.savez(tmp_path / "bare.npz", arr_0=np.zeros((12, 8, 8, 1), np.uint8))  # no labels, one channel
+    config = teachers.Config(data=str(tmp_path / "bare.npz"), steps=2, batch=4, sample_every=100, device="cpu",
+                             out=str(tmp_path / "run"))
+    model = teachers.load_teacher(teachers.train(config))
+    assert model.num_classes is None and model.image_shape == (1, 8, 8)
