@@ -421,7 +421,7 @@ def main(config):
     student.net.to(device).train()
     ema = copy.deepcopy(student)
     ema.net.requires_grad_(False).eval()
-    optimizer = torch.optim.Adam(student.net.parameters(), config.lr, betas=(0.9, 0.99))
+    optimizer = torch.optim.Adam(student.net.parameters(), config.lr, betas=(0.9, 0.99), fused=True)
     generator = torch.Generator(device).manual_seed(config.seed)
     autocast = teachers.autocasting(config.precision, device, teacher.predicts)
     if device.type == "cuda":  # pays on GPUs; on CPUs GroupNorm loses more than the convolutions win
