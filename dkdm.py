@@ -30,6 +30,7 @@ import csv
 import dataclasses
 import math
 import os
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -500,7 +501,7 @@ def main(config):
         if not losses:  # pictures and saves are not counted as training time
             since = time.monotonic()
     log.close()
-    picture(folder / "summary.png")
+    shutil.copyfile(folder / f"samples/step_{config.steps:06d}.png", folder / "summary.png")
     return report(ema, teacher, config, autocast)
 
 

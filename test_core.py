@@ -1038,24 +1038,27 @@ def test_the_command_line_works_as_written(tmp_path):
     assert "cifar10" in run(ROOT / "teachers.py", "list")
 
 
-def test_the_chain_and_the_baselines_work_as_written(tmp_path):
+def test_the_chain_and_the_baselines_work_as_written(tmp_path, capsys, monkeypatch):
     """Teacher, ViT student by DKDM, one-step student by BOOT; and a student of the teacher's images, some replaced."""
-    def run(*arguments):
-        done = subprocess.run([sys.executable, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True)
-        return done.stdout
+    monkeypatch.chdir(tmp_path)
 
-    printed = run(ROOT / "dkdm.py", "--dataset", "cifar10", "--student", "vit-tiny", "--steps", "2", "--batch", "4",
-                  "--rho", "0.005", "--compare", "2")
+    def run(script, *arguments):
+        monkeypatch.setattr(sys, "argv", [script, *arguments])
+        {"boot.py": boot.command_line, "dkdm.py": dkdm.command_line}.get(script, teachers.main)()
+        return capsys.readouterr().out
+
+    printed = run("dkdm.py", "--dataset", "cifar10", "--student", "vit-tiny", "--steps", "2", "--batch", "4", "--rho",
+                  "0.005", "--compare", "2")
     assert "pool: 20 entries" in printed and "160 teacher calls (strided; shuffle takes 9,990)" in printed
     student = "runs/dkdm-cifar10-vit-tiny/student.pt"
-    run(ROOT / "boot.py", "--teacher", student, "--steps", "1", "--batch", "2", "--compare", "2")
-    assert boot.load_student(tmp_path / "runs/boot-student/student.pt").image_shape == (3, 32, 32)
-    run(ROOT / "teachers.py", "sample", student, "--sampler", "ddpm", "--steps", "2", "--n", "20", "--out", "made.npz")
-    run(ROOT / "teachers.py", "train", "--data", "made.npz", "--mix", "0.2", "--real", "made.npz", "--arch", "vit-tiny",
+    run("boot.py", "--teacher", student, "--steps", "1", "--batch", "2", "--compare", "2")
+    assert boot.load_student("runs/boot-student/student.pt").image_shape == (3, 32, 32)
+    run("teachers.py", "sample", student, "--sampler", "ddpm", "--steps", "2", "--n", "20", "--out", "made.npz")
+    run("teachers.py", "train", "--data", "made.npz", "--mix", "0.2", "--real", "made.npz", "--arch", "vit-tiny",
         "--steps", "2", "--batch", "4", "--out", "runs/data-free")
-    model = teachers.load_teacher(tmp_path / "runs/data-free/teacher.pt")
+    model = teachers.load_teacher("runs/data-free/teacher.pt")
     assert type(model.net) is vit.ViT and model.num_classes == 10
-    assert "mean" in run(ROOT / "dkdm.py", "--evaluate", "runs/data-free/teacher.pt", "--compare", "2")
+    assert "mean" in run("dkdm.py", "--evaluate", "runs/data-free/teacher.pt", "--compare", "2")
 
 
 def test_a_mix_has_its_share_of_real_images_and_no_more(tmp_path):
