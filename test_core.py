@@ -744,11 +744,9 @@ def weights(folder):
     return teachers.load(Path(folder) / "student.pt")["weights"]
 
 
-def test_stopping_and_resuming_equals_never_stopping_and_seeds_decide(tmp_path, monkeypatch):
-    whole = tiny_config(tmp_path, out=str(tmp_path / "whole"))
-    boot.main(whole)
-    stopped = dataclasses.replace(whole, out=str(tmp_path / "stopped"))
-    step, calls = boot.training_step, []
+def stop_and_resume(script, config, monkeypatch):
+    """A run that Ctrl-C ends in its sixth step, and its resumption."""
+    step, calls = script.training_step, []
 
     def interrupted(*args):
         calls.append(1)
@@ -756,12 +754,19 @@ def test_stopping_and_resuming_equals_never_stopping_and_seeds_decide(tmp_path, 
             raise KeyboardInterrupt
         return step(*args)
 
-    monkeypatch.setattr(boot, "training_step", interrupted)
+    monkeypatch.setattr(script, "training_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        boot.main(stopped)
-    monkeypatch.setattr(boot, "training_step", step)
+        script.main(config)
+    monkeypatch.setattr(script, "training_step", step)
     torch.manual_seed(99)  # the state of the global generator must not matter
-    boot.main(dataclasses.replace(stopped, resume=True))
+    script.main(dataclasses.replace(config, resume=True))
+
+
+def test_stopping_and_resuming_equals_never_stopping_and_seeds_decide(tmp_path, monkeypatch):
+    whole = tiny_config(tmp_path, out=str(tmp_path / "whole"))
+    boot.main(whole)
+    stopped = dataclasses.replace(whole, out=str(tmp_path / "stopped"))
+    stop_and_resume(boot, stopped, monkeypatch)
     for name, w in weights(whole.out).items():
         assert torch.equal(w, weights(stopped.out)[name]), name
     logs = [[row.rsplit(",", 1)[0] for row in (Path(c.out) / "log.csv").read_text().splitlines()]
@@ -820,20 +825,7 @@ def test_dkdm_resumed_equals_dkdm_never_stopped(tmp_path, monkeypatch):
     whole = tiny_dkdm(tmp_path, out=str(tmp_path / "whole"), student="vit-tiny", steps=8, sample_every=100)
     dkdm.main(whole)
     stopped = dataclasses.replace(whole, out=str(tmp_path / "stopped"))
-    step, calls = dkdm.training_step, []
-
-    def interrupted(*args):
-        calls.append(1)
-        if len(calls) == 6:
-            raise KeyboardInterrupt
-        return step(*args)
-
-    monkeypatch.setattr(dkdm, "training_step", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        dkdm.main(stopped)
-    monkeypatch.setattr(dkdm, "training_step", step)
-    torch.manual_seed(99)  # the state of the global generator must not matter
-    dkdm.main(dataclasses.replace(stopped, resume=True))
+    stop_and_resume(dkdm, stopped, monkeypatch)
     for name, w in weights(whole.out).items():
         assert torch.equal(w, weights(stopped.out)[name]), name
     pools = [teachers.read(Path(c.out) / "last.pt")["pool"] for c in (whole, stopped)]
