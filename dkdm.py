@@ -506,7 +506,10 @@ def main(config):
 
 
 def evaluate_command(args):
-    """The errors of report() for any diffusion checkpoint args.evaluate, not trained here or trained otherwise."""
+    """The errors of report() for any diffusion checkpoint, args.evaluate, and the configuration they were taken with.
+
+    UserError if its images, classes or chain are not the teacher's.
+    """
     config = teachers.config_from(args, Config)
     check(config)
     device = teachers.pick_device(config.device)

@@ -472,7 +472,7 @@ def config_from(args, config_class):
 
 
 def require(config, conditions):
-    """UserError for the first option out of its range; conditions: (field name, whether it is fine, what is)."""
+    """UserError for the first option out of its range; conditions: (field name, fine or not, what it must be)."""
     for name, fine, wanted in conditions:
         if not fine:
             raise UserError(f"--{name.replace('_', '-')} is {getattr(config, name)}, but must be {wanted}")
