@@ -252,9 +252,10 @@ class Teacher:
     def ddpm(self, x_T, steps, y=None, guidance=1.0, noises=None):
         """Images (B, C, H, W) from noise x_T by ancestral sampling on `steps` evenly spaced indices (improved DDPM).
 
-        noises (steps, B, C, H, W), first = largest index; None draws them. The last one is not used. x0 is clipped.
+        noises (steps, B, C, H, W), first = largest index, or an iterator of them; None draws them. The last one is not
+        used. x0 is clipped.
         """
-        x = x_T
+        x, noises = x_T, None if noises is None else iter(noises)
         indices = ddpm_indices(steps, self.schedule.T)
         chain = self.schedule.respaced(indices)
         for k in reversed(range(steps)):
@@ -262,7 +263,7 @@ class Teacher:
             mean, log_variance, _, _ = chain.p_mean_variance(out, x, torch.full((len(x),), k))
             if k == 0:
                 return mean
-            noise = torch.randn_like(x) if noises is None else noises[steps - 1 - k]
+            noise = torch.randn_like(x) if noises is None else next(noises)
             x = mean + (0.5 * log_variance).exp() * noise
 
 
@@ -617,17 +618,21 @@ class Config:
         self.out = self.out or f"runs/teacher-{self.dataset}"
 
 
-def load_images(dataset, path):
-    """The training images, uint8 (N, C, H, W), and labels, int64 (N,) or None. UserError if they cannot be had."""
+def load_images(dataset, path, split="train"):
+    """The images of a split, "train" or "test": uint8 (N, C, H, W), and labels, int64 (N,) or None.
+
+    Files of a folder whose names start with "test" are the test images. UserError if they cannot be had.
+    """
     path = Path(path)
     files = [path] if path.suffix == ".npz" else sorted(path.glob("*.npz"))
     try:
         if files:
-            parts = [np.load(file) for file in files if not file.name.startswith("test")]
+            files = [file for file in files if file.name.startswith("test") == (split == "test") or file == path]
+            parts = [np.load(file) for file in files]
             images = np.concatenate([part["arr_0"] for part in parts])
             labels = np.concatenate([part["arr_1"] for part in parts]) if "arr_1" in parts[0] else None
         else:
-            cifar = torchvision.datasets.CIFAR10(path, train=True, download=True)
+            cifar = torchvision.datasets.CIFAR10(path, train=split == "train", download=True)
             images, labels = cifar.data, np.array(cifar.targets)
         if images.dtype != np.uint8 or images.ndim != 4 or (labels is not None and len(labels) != len(images)):
             raise ValueError(f"arr_0 is {images.dtype} {images.shape}, not uint8 (N, H, W, C) with as many labels")
