@@ -64,14 +64,14 @@ SPATIAL_CHANNELS = 7
 class Config:
     """One evaluation."""
 
-    samples: str = opt("", "what to score: an .npz with arr_0 uint8 (N, H, W, C), a folder of PNGs, or a checkpoint")
+    samples: str  # what to score: an .npz with arr_0 uint8 (N, H, W, C), a folder of PNGs, or a checkpoint
     dataset: str = opt("cifar10", "reference: this dataset's training images", choices=("cifar10",))
     data: str = opt("data", "where they are, a folder of .npz files or torchvision's; it downloads them if it must")
     ref: str = opt("", "another reference: an .npz of images, a folder of PNGs, or an .npz of statistics (mu, sigma)")
     features: str = opt("inception", "feature network", choices=("inception", "cifar10"))
     inception_weights: str = opt("", "path of the Inception weights (default: downloaded once, to torch.hub's cache)")
-    n: int = opt(0, "images to score (default: all of a file or folder, 50000 of a checkpoint)")
-    steps: int = opt(0, "network calls an image, for a checkpoint (default: 50; a BOOT student needs 1)")
+    n: int = opt(None, "images to score (default: all of a file or folder, 50000 of a checkpoint)")
+    steps: int = opt(None, "network calls an image, for a checkpoint (default: 50; a BOOT student needs 1)")
     sampler: str = opt("", "for a checkpoint: ddim or ddpm (default: ddim)", choices=("ddim", "ddpm"))
     guidance: float = opt(1.0, "classifier-free guidance of a checkpoint; 1 is none")
     seed: int = opt(0, "seed of a checkpoint's noise: image k has a stream of its own, made of seed and k")
@@ -152,7 +152,8 @@ def precision_recall(ref, samples, k=3, block=1000):
     ref, samples = ref - centre, samples - centre
 
     def radii(points):  # squared; the nearest point is the point itself
-        return torch.cat([squared_distances(part, points).kthvalue(k + 1).values for part in points.split(block)])
+        return torch.cat([squared_distances(part, points).topk(k + 1, largest=False).values[:, k]
+                          for part in points.split(block)])
 
     ref_radii, covered, inside = radii(ref), torch.zeros(len(ref), dtype=torch.bool, device=ref.device), 0
     for part, part_radii in zip(samples.split(block), radii(samples).split(block), strict=True):
@@ -353,19 +354,35 @@ def sha256(path):
 
 @dataclasses.dataclass
 class Images:
-    """count images of one size (H, W); batches(B) yields them as uint8 (B, 3, H, W); about says what they are."""
+    """count images of one size (H, W); source(B) yields them as uint8 (B, 3, H, W); about says what they are."""
 
     count: int
     size: tuple
-    batches: object
+    source: object
     about: dict
 
+    def batches(self, B):
+        """The first count images, B at a time."""
+        left = self.count
+        for part in self.source(B):
+            yield part[:left]
+            left -= len(part)
+            if left <= 0:
+                return
 
-def open_images(path, n=0):
-    """The first n (0: all) images of an .npz or a folder. UserError if they are not there, too few, or not 8-bit."""
+    def pixel_hash(self):
+        """SHA-256 of the pixels and their shape, a hexadecimal string."""
+        digest = hashlib.sha256(f"{self.count} {self.size}".encode())
+        for part in self.batches(1000):
+            digest.update(part.contiguous().numpy())
+        return digest.hexdigest()
+
+
+def open_images(path, n=None):
+    """The first n (None: all) images of an .npz or a folder. UserError if they are not there, too few, or not 8-bit."""
     images = folder_images(path) if Path(path).is_dir() else npz_images(path)
-    if images.count < max(n, 1):
-        raise UserError(f"{path} has {images.count} images, and {max(n, 1)} are asked for")
+    if images.count < (n or 1):
+        raise UserError(f"{path} has {images.count} images, and {n or 1} are asked for")
     images.count = n or images.count
     return images
 
@@ -396,13 +413,14 @@ def open_npz(path):
     if not Path(path).is_file():
         raise UserError(f"no file or folder {path}: check the path")
     try:
-        with np.load(path) as arrays:
-            if not isinstance(arrays, np.lib.npyio.NpzFile):
-                raise ValueError("it holds a single array")
+        arrays = np.load(path)
+        if not isinstance(arrays, np.lib.npyio.NpzFile):
+            raise ValueError("it holds a single array")
+        with arrays:
             yield arrays
+    except UserError:
+        raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        if isinstance(error, UserError):
-            raise
         raise UserError(f"{path} is not a readable .npz file ({' '.join(str(error).split())[:200]})") from None
 
 
@@ -421,9 +439,9 @@ def folder_images(path):
                 if image.mode not in ("RGB", "L"):
                     raise UserError(f"{file} is {image.mode}, not 8-bit RGB or gray: convert it, without transparency")
                 return np.asarray(image.convert("RGB")) if decode else (image.height, image.width)
+        except UserError:
+            raise
         except (OSError, SyntaxError, ValueError) as error:
-            if isinstance(error, UserError):
-                raise
             raise UserError(f"{file} cannot be read ({error}): make it again, or take it away") from None
 
     size = opened(files[0], decode=False)
@@ -432,12 +450,12 @@ def folder_images(path):
             raise UserError(f"{file} has {found[1]} x {found[0]} pixels, {files[0]} {size[1]} x {size[0]}: all images "
                             "must have one size")
 
-    def batches(B):
+    def source(B):
         for k in range(0, len(files), B):
             pixels = np.stack([opened(file, decode=True) for file in files[k:k + B]])
             yield torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
-    return Images(len(files), size, batches, {"images": str(path)})
+    return Images(len(files), size, source, {"images": str(path)})
 
 
 def checkpoint_images(config, device):
@@ -460,7 +478,7 @@ def checkpoint_images(config, device):
     if config.compile:
         if device.type == "cpu" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
             raise UserError("--compile needs a C++ compiler: install one, or leave it out")
-        model.net.compile()
+        model.net.compile(options={"freezing": True})  # the weights are constants here
     autocast = teachers.autocasting(config.precision, device, model.predicts)
 
     def draw(streams, labels):
@@ -477,20 +495,22 @@ def checkpoint_images(config, device):
             return model.ddim(xi, steps, labels, config.guidance)
         return model.ddpm(xi, steps, labels, config.guidance, (noise() for _ in range(steps)))
 
-    def batches(B):
+    def source(B):
         for k in range(0, n, B):
             rows = range(k, min(k + B, n))
             with torch.no_grad(), autocast():
                 x = draw([np.random.default_rng([config.seed, row]) for row in rows],
                          None if y is None else y[rows.start:rows.stop].to(device))
+            if not x.isfinite().all():  # as 8 bits they would look like black pictures
+                raise UserError(f"{path} draws images that are not finite: train it again, at a lower learning rate")
             yield teachers.to_uint8(x).cpu().expand(-1, 3, -1, -1)
 
-    how = "one step" if boot else f"{sampler}, {steps} steps, guidance {config.guidance:g}"
     with autocast():
         precision = "bf16" if torch.is_autocast_enabled(device.type) else "fp32"
-    about = {"images": f"{path} ({content['method']})", "sha256": sha256(path)[:8], "sampler": how, "seed": config.seed,
+    about = {"images": f"of {config.samples} ({content['method']})", "sha256": sha256(path)[:8],
+             "sampler": "BOOT" if boot else sampler, "steps": steps, "guidance": config.guidance, "seed": config.seed,
              "precision": precision}
-    return Images(n, model.image_shape[1:], batches, about)
+    return Images(n, model.image_shape[1:], source, about)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -505,9 +525,6 @@ def measure(network, images, batch, device, title, keep=0, kept=None):
     pool, spatial, features, probs, seen = Moments(), Moments(), [], [], 0
     with tqdm(total=images.count, desc=title, unit=" images", dynamic_ncols=True) as progress:
         for part in images.batches(batch):
-            part = part[:images.count - seen]
-            if not len(part):
-                break
             if kept is not None:
                 kept.append(part)
             with torch.no_grad():
@@ -524,47 +541,48 @@ def measure(network, images, batch, device, title, keep=0, kept=None):
             "sigma_s": spatial.covariance().cpu(), "features": torch.cat(features), "probs": torch.cat(probs)}
 
 
-def reference(config, network, device):
-    """What samples are compared with: (a dict like measure()'s, perhaps with less; what it is; its image size or None).
+def reference(config, network, device, size):
+    """What samples of size (H, W) are compared with: (a dict like measure()'s, perhaps with less; what it is).
 
     What is measured from images is kept in torch.hub's cache, under the hash of the pixels and of the network.
+    UserError if there is no such reference, or its images have another size.
     """
     if config.ref:
         published = read_statistics(config.ref, network) if Path(config.ref).suffix == ".npz" else {}
         about = {"reference": config.ref}
         if published:
+            about |= {"count": published["count"]} if "count" in published else {}
             about["sha256"] = sha256(config.ref)[:8]
             with open_npz(config.ref) as arrays:
                 if "arr_0" not in arrays:
-                    return published, about, None
+                    return published, about
         images = open_images(config.ref)
     elif config.features == "cifar10":  # shipped, so that no data is needed
         published = read_statistics(CIFAR10NET_TRAIN, network)
-        return published, {"reference": f"{config.dataset} train", "count": FULL}, (32, 32)
+        return published, {"reference": f"{config.dataset} train", "count": published["count"]}
     else:
         published, about = {}, {"reference": f"{config.dataset} train"}
-        pixels, _ = teachers.load_images(config.dataset, config.data)
-        images = array_images(pixels, {})
-    about["count"] = images.count
-    few(images.count, "the reference has", network, config)
-
-    digest = hashlib.sha256(str(images.size).encode())
-    for part in images.batches(config.batch):
-        digest.update(part.contiguous().numpy())
-    cached = (Path(torch.hub.get_dir()) / "eval_fid" /
-              f"{digest.hexdigest()[:16]}-{images.count}-{network.sha256[:16]}.npz")
+        images = array_images(teachers.load_images(config.dataset, config.data)[0], {})
+    if images.size != size:
+        raise UserError(f"{config.samples} has images of {size[1]} x {size[0]}, the reference of {images.size[1]} x "
+                        f"{images.size[0]}: make them equal")
+    pixels = images.pixel_hash()
+    if not published:
+        few(images.count, "the reference has", network, config)
+        about |= {"count": images.count, "sha256": pixels[:8]}
+    cached = Path(torch.hub.get_dir()) / "eval_fid" / f"{pixels[:16]}-{network.sha256[:16]}.npz"
     if not cached.is_file():
         measured = measure(network, images, config.batch, device, "reference", REFERENCE_FEATURES)
         cached.parent.mkdir(parents=True, exist_ok=True)
-        save_statistics(cached, measured, network)
+        save_statistics(cached, measured, network, images.count)
     # ADM's reference files hold 10,000 images, and the statistics of many more
-    return read_statistics(cached, network) | published, about, images.size
+    return read_statistics(cached, network) | published, about
 
 
-def save_statistics(path, measured, network):
-    """Writes an .npz for read_statistics(): mu, sigma, mu_s, sigma_s, features, and the hash of the network."""
+def save_statistics(path, measured, network, count):
+    """Writes an .npz for read_statistics(): mu, sigma, mu_s, sigma_s, features, count, and the network's hash."""
     arrays = {name: measured[name].numpy() for name in ("mu", "sigma", "mu_s", "sigma_s", "features")}
-    save_npz(path, **arrays, network=np.array(network.sha256))
+    save_npz(path, **arrays, count=np.array(count), network=np.array(network.sha256))
 
 
 def save_npz(path, **arrays):
@@ -575,7 +593,7 @@ def save_npz(path, **arrays):
 
 
 def read_statistics(path, network):
-    """Those of mu, sigma, mu_s, sigma_s and features that an .npz holds, as tensors; ADM's, EDM's and clean-fid's too.
+    """What an .npz holds of mu, sigma, mu_s, sigma_s, features and count; ADM's, EDM's and clean-fid's files too.
 
     An empty dict if there is no mu. UserError for statistics of another network.
     """
@@ -586,12 +604,13 @@ def read_statistics(path, network):
             raise UserError(f"{path} was measured with another feature network than {network.name}: measure it again")
         found = {name: torch.from_numpy(arrays[name]) for name in ("mu", "sigma", "mu_s", "sigma_s", "features")
                  if name in arrays}
+        count = {"count": int(arrays["count"])} if "count" in arrays else {}
     for d, mu, sigma in zip(network.dimensions, ("mu", "mu_s"), ("sigma", "sigma_s"), strict=True):
         shapes = tuple(found[mu].shape) if mu in found else None, tuple(found[sigma].shape) if sigma in found else None
         if shapes not in (((d,), (d, d)), (None, None)) or (mu in found and not found[sigma].isfinite().all()):
             raise UserError(f"{path}: {mu} and {sigma} have shapes {shapes[0]} and {shapes[1]}; {network.name} needs "
                             f"({d},) and ({d}, {d}), finite: were they measured with another network?")
-    return {name: array.float() if name == "features" else array.double() for name, array in found.items()}
+    return {name: array.float() if name == "features" else array.double() for name, array in found.items()} | count
 
 
 def few(count, who, network, config):
@@ -611,14 +630,14 @@ def main(config):
     Raises UserError for bad input. Shows progress bars and warnings on stderr.
     """
     teachers.require(config, (
-        ("n", config.n >= 0, "0 or more"),
-        ("steps", config.steps >= 0, "0 or more"),
+        ("n", config.n is None or config.n >= 1, "at least 1"),
+        ("steps", config.steps is None or config.steps >= 1, "at least 1"),
         ("seed", config.seed >= 0, "0 or more"),
         ("batch", config.batch >= 1, "at least 1"),
     ))
     device = teachers.pick_device(config.device)
     network = load_network(config, device)
-    drawn = config.samples in teachers.NAMED or Path(config.samples).suffix == ".pt"
+    drawn = not Path(config.samples).is_dir() and Path(config.samples).suffix != ".npz"
     if drawn:
         check_out(config.out)
         images = checkpoint_images(config, device)
@@ -627,14 +646,12 @@ def main(config):
         if config.steps or config.sampler or config.guidance != 1 or config.compile or config.out:
             raise UserError(f"{config.samples} is no checkpoint: --steps, --sampler, --guidance, --compile and --out "
                             "have nothing to act on")
+        images.about["sha256"] = images.pixel_hash()[:8]
     if config.features == "cifar10" and images.size != (32, 32):
         raise UserError(f"{config.samples} has images of {images.size[1]} x {images.size[0]}; --features cifar10 takes "
                         "32 x 32 alone: use --features inception")
     few(images.count, f"{config.samples} has" if not drawn else "--n asks for", network, config)
-    ref, about_ref, size = reference(config, network, device)
-    if size not in (None, images.size):
-        raise UserError(f"{config.samples} has images of {images.size[1]} x {images.size[0]}, the reference of {size[1]} "
-                        f"x {size[0]}: make them equal")
+    ref, about_ref = reference(config, network, device, images.size)
 
     kept = [] if config.out else None
     measured = measure(network, images, config.batch, device, "samples", kept=kept)
@@ -653,7 +670,7 @@ def main(config):
         features = ref["features"].to(device), measured["features"].to(device)
         scores["precision"], scores["recall"] = precision_recall(*features)
         scores["KID"] = kernel_distance(ref["features"], measured["features"])
-        about_ref["count for precision, recall, KID"] = len(ref["features"])
+        about_ref["of these for precision, recall and KID"] = len(ref["features"])
     name = network.suffix + (f"@{images.count}" if images.count < FULL else "")
     if images.count < FULL:
         warn(f"{images.count} samples, not {FULL}: the score is FID{name}; compare it at the same number alone")
@@ -661,7 +678,8 @@ def main(config):
         warn(f"{network.name} scores compare only among themselves, not with FID")
     return {"scores": {score + name: value for score, value in scores.items()},
             "samples": images.about | {"count": images.count}, "reference": about_ref,
-            "features": {"features": network.name, "sha256": network.sha256[:8], "resize": network.resize}}
+            "features": {"features": network.name, "sha256": network.sha256[:8], "resize": network.resize,
+                         "torch": torch.__version__, "device": str(device)}}
 
 
 def warn(text):
@@ -676,8 +694,7 @@ def check_out(out):
 
 def line(result):
     """The result of main() on one line, to paste."""
-    scores = ", ".join(f"{name} {value:.{5 if name[0] == 'K' else 4 if name[0] in 'pr' else 3}f}"
-                       for name, value in result["scores"].items())
+    scores = ", ".join(f"{name} {value:.4g}" for name, value in result["scores"].items())
     parts = [", ".join(f"{key} {value}" for key, value in result[part].items())
              for part in ("samples", "reference", "features")]
     return "; ".join([scores, *parts])
@@ -750,7 +767,7 @@ def train_features(config):
     measured = measure(saved, array_images(images, {}), 100, device, "training images", REFERENCE_FEATURES)
     # rounded, to be small: by 6e-8 of each covariance, and 5e-4 of each feature
     measured = {name: array.half() if name == "features" else array.float() for name, array in measured.items()}
-    save_statistics(statistics, measured, saved)
+    save_statistics(statistics, measured, saved, len(images))
     return (probs.argmax(1) == test_labels).double().mean().item()
 
 
@@ -769,7 +786,8 @@ def command_line():
         return
     parser = teachers.Parser(prog="eval_fid.py", description=__doc__.splitlines()[0],
                              epilog="Or: eval_fid.py train-features, see its --help.")
-    parser.add_argument("samples", help=Config.__dataclass_fields__["samples"].metadata["help"])
+    parser.add_argument("samples", help="what to score: an .npz with arr_0 uint8 (N, H, W, C), a folder of PNGs, a "
+                                        "checkpoint, or a teacher's name")
     teachers.add_options(parser, Config)
     config = Config(**vars(parser.parse_args()))
     result = main(config)

@@ -449,7 +449,7 @@ def autocasting(precision, device, predicts):
 
 def add_options(parser, config_class):
     """One command-line option for each field of a configuration made with opt(); the result holds those given."""
-    for field in dataclasses.fields(config_class):
+    for field in (field for field in dataclasses.fields(config_class) if "help" in field.metadata):
         flag = "--" + field.name.replace("_", "-")
         text = field.metadata["help"]
         if field.type is bool:
@@ -498,7 +498,7 @@ def run_script(main):
         print(f"{Path(sys.argv[0]).name}: error: the device's memory is full: try a smaller --batch", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("\nstopped; a run goes on from its last save with --resume", file=sys.stderr)
+        print("\nstopped; a training run goes on from its last save with --resume", file=sys.stderr)
         sys.exit(130)
 
 

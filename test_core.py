@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torchvision
+from PIL import Image
 from torch import nn
 
 import boot
 import dkdm
+import eval_fid
 import teachers
 import unet
 import vit
@@ -644,6 +648,299 @@ def test_a_small_student_learns_its_teacher():
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# Scores
+
+
+def spread(x):
+    """Mean and covariance of rows."""
+    return x.mean(0), np.cov(x, rowvar=False)
+
+
+def small_features():
+    """Two sets of features (60, 6) and (50, 6), and logits (40, 7): NumPy keeps these streams for good."""
+    rng = np.random.RandomState(3)
+    mix = rng.standard_normal((6, 6))
+    ref, samples = rng.standard_normal((60, 6)) @ mix, 0.8 * rng.standard_normal((50, 6)) @ mix + 0.5
+    return ref, samples, 2 * rng.standard_normal((40, 7))
+
+
+def test_scores_agree_with_the_reference_implementations():
+    """Values of pytorch-fid 0.3.0 and torch-fidelity 0.4.0 (which gives precision and recall the other way round)."""
+    ref, samples, logits = small_features()
+    assert eval_fid.frechet_distance(*spread(samples), *spread(ref)) == pytest.approx(3.9509920017796, rel=1e-10)
+    ref, samples, logits = (torch.from_numpy(x) for x in (ref, samples, logits))
+    assert eval_fid.inception_score(logits.softmax(1), 2) == pytest.approx(2.110900693137248, rel=1e-10)
+    assert eval_fid.precision_recall(ref, samples, block=7) == pytest.approx((0.96, 0.7), abs=1e-6)
+    assert eval_fid.kernel_distance(ref[:50], samples, 2, 50) == pytest.approx(-1.45110515492865, rel=1e-10)
+
+
+def test_the_distance_of_known_gaussians():
+    def distance(mu1, s1, mu2, s2):
+        return eval_fid.frechet_distance(*(np.array(x, dtype=float) for x in (mu1, s1, mu2, s2)))
+
+    mu, a, b = [1, 2, 3], np.diag([1.0, 4.0, 9.0]), np.diag([4.0, 4.0, 0.25])
+    # for commuting covariances, the squared differences of the means and of the standard deviations
+    assert distance(mu, a, [0, 2, 5], b) == pytest.approx(1 + 4 + 1 + 0 + 2.5**2)
+    # two rows: tr (AB)^(1/2) = (tr AB + 2 det(AB)^(1/2))^(1/2), for any two covariances
+    a, b = np.array([[2, 0.7], [0.7, 1]]), np.array([[1, -0.4], [-0.4, 3]])
+    root = math.sqrt(np.trace(a @ b) + 2 * math.sqrt(np.linalg.det(a @ b)))
+    assert distance([0, 0], a, [0, 0], b) == pytest.approx(2 + 1 + 1 + 3 - 2 * root)
+
+
+def test_rank_deficient_covariances_stay_finite_and_right():
+    assert eval_fid.frechet_distance([0, 0], np.diag([1.0, 0]), [0, 0], np.diag([0, 1.0])) == pytest.approx(2)
+    assert eval_fid.frechet_distance([0, 0], np.zeros((2, 2)), [3, 4], np.zeros((2, 2))) == pytest.approx(25)
+    few = np.random.RandomState(0).standard_normal((20, 300))  # rank 19 in 300 dimensions
+    mu, sigma = spread(few)
+    assert abs(eval_fid.frechet_distance(mu, sigma, mu, sigma)) < 1e-4
+    assert eval_fid.frechet_distance(mu, sigma, mu + 1, sigma) == pytest.approx(300, abs=1e-4)
+
+
+def test_identical_sets_are_at_distance_zero():
+    ref = small_features()[0]
+    assert abs(eval_fid.frechet_distance(*spread(ref), *spread(ref))) < 1e-10
+    assert eval_fid.precision_recall(torch.from_numpy(ref), torch.from_numpy(ref)) == (1, 1)
+
+
+def test_moments_are_those_of_the_whole_in_any_batches_and_order():
+    rows = torch.from_numpy(small_features()[0]) + 1e4  # a large mean, where sums of squares would cancel
+    for batch, order in ((1, slice(None)), (7, slice(None)), (60, slice(None)), (13, torch.randperm(60))):
+        moments = eval_fid.Moments()
+        for part in rows[order].split(batch):
+            moments.update(part)
+        assert moments.n == 60
+        torch.testing.assert_close(moments.mean, rows.mean(0), rtol=1e-14, atol=0)
+        torch.testing.assert_close(moments.covariance(), rows.T.cov(), rtol=1e-10, atol=1e-11)
+
+
+def test_inception_score_of_sure_and_of_clueless_predictions():
+    assert eval_fid.inception_score(torch.eye(10).repeat(6, 1), 3) == pytest.approx(10)
+    assert eval_fid.inception_score(torch.full((60, 10), 0.1), 3) == pytest.approx(1)
+    assert eval_fid.inception_score(torch.eye(10)[[3]].repeat(60, 1), 3) == pytest.approx(1)  # one class alone
+
+
+def test_precision_and_recall_of_separated_and_nested_clouds():
+    ref = noise(400, 3, seed=1)
+    assert eval_fid.precision_recall(ref, noise(300, 3) + 100, block=64) == (0, 0)
+    precision, recall = eval_fid.precision_recall(ref, 0.2 * noise(300, 3), block=64)
+    assert precision > 0.95 and recall < 0.1  # inside, but covering little
+    precision, recall = eval_fid.precision_recall(ref, 5 * noise(300, 3), block=64)
+    assert precision < 0.1 and recall > 0.9  # covering all, but mostly outside
+    line = torch.arange(10.0)[:, None]       # by hand: balls of radius 3 at the ends, 2 in between
+    assert eval_fid.precision_recall(line, torch.tensor([-3.0, -3.1, 11.9, 12.1])[:, None]) == (0.5, 1)
+    with pytest.raises(UserError, match="more than 3"):
+        eval_fid.precision_recall(line[:3], line)
+
+
+def test_kid_is_unbiased_and_grows_with_the_shift():
+    same, shifted = (eval_fid.kernel_distance(noise(500, 4), noise(500, 4, seed=1) + shift, 20, 200)
+                     for shift in (0, 1))
+    assert abs(same) < 0.02 < 0.5 < shifted
+
+
+def test_resize_is_tensorflows():
+    row = torch.tensor([[[[0.0, 8.0, 4.0]]]]).expand(1, 1, 2, 3)
+    wanted = torch.tensor([0, 4, 8, 6, 4, 4.0])  # looks at 0, 0.5, 1, ... and holds the border
+    torch.testing.assert_close(eval_fid.tf1_resize(row, 6)[0, 0], wanted.expand(6, 6))
+    assert torch.equal(eval_fid.tf1_resize(row, 3)[0, 0], row[0, 0, :1].expand(3, 3))
+
+
+def random_inception():
+    """FIDInception with weights from a stream that NumPy keeps for good."""
+    net, rng = eval_fid.FIDInception(), np.random.RandomState(0)
+    state = net.state_dict()
+    for name in sorted(state):
+        w = state[name]
+        if w.is_floating_point():
+            draw = torch.from_numpy(rng.standard_normal(tuple(w.shape))).float()
+            w.copy_(0.5 + draw.square() if name.endswith("running_var") else
+                    draw * math.sqrt(2 / w[0].numel()) if w.ndim > 1 else 0.1 * draw + name.endswith("bn.weight"))
+    return net.eval()
+
+
+def test_inception_agrees_with_the_reference(tmp_path, capsys):
+    """torch-fidelity 0.4.0 from uint8, pytorch-fid 0.3.0's network at 299 (the same values), with the same weights."""
+    plain = random_inception()
+    torch.save(plain.state_dict(), tmp_path / "inception.pth")
+    config = eval_fid.Config(inception_weights=str(tmp_path / "inception.pth"))
+    rng = np.random.RandomState(7)
+    small = torch.from_numpy(rng.randint(0, 256, (2, 3, 32, 32)).astype(np.uint8))
+    large = torch.from_numpy(rng.randint(0, 256, (1, 3, 299, 299)).astype(np.uint8))
+    folded = eval_fid.load_network(config, torch.device("cpu"))  # as it is used
+    assert "not the public Inception file" in capsys.readouterr().err
+    for net in (plain, folded):
+        with torch.no_grad():
+            (pool, spatial, probs), (pool_large, _, _) = net(small), net(large)
+        got = [*pool[0, [0, 5, 100, 2047]], *pool[1, [1, 1000]], pool.mean()]
+        wanted = [0.013389, 0.221296, 0.044962, 2.235833, 0.813859, 0.944510, 1.233328]
+        assert torch.stack(got).tolist() == pytest.approx(wanted, abs=2e-5)
+        got = [*spatial[0, [0, 300, 2022]], spatial.mean()]
+        assert torch.stack(got).tolist() == pytest.approx([1.786553, 1.524881, 0.832989, 1.349519], abs=2e-5)
+        got = [*probs[0, [204, 900, 988]], *probs[1, [204, 900]], probs.square().sum()]
+        wanted = [0.180210, 0.140176, 0.105039, 0.188791, 0.138253, 0.148861]
+        assert torch.stack(got).tolist() == pytest.approx(wanted, abs=2e-5)
+        got = [*pool_large[0, [0, 5, 100, 2047]], pool_large.mean()]
+        assert torch.stack(got).tolist() == pytest.approx([0.035827, 0.551205, 0.069403, 4.294164, 2.247434], abs=2e-5)
+        assert (pool.shape, spatial.shape, probs.shape) == ((2, 2048), (2, 2023), (2, 1008))
+
+
+def score(tmp_path, samples, **options):
+    """Scores few images with the network that ships."""
+    return eval_fid.main(eval_fid.Config(samples=str(samples), features="cifar10", allow_few=True, device="cpu",
+                                         data=str(tmp_path), **options))
+
+
+def png_folder(path, images, mode=None):
+    """Writes uint8 (N, H, W, 3) as PNGs, half of them in a subfolder."""
+    (path / "more").mkdir(parents=True)
+    for k, image in enumerate(images):
+        picture = Image.fromarray(image)
+        picture.convert(mode or "RGB").save(path / ("more" if k >= len(images) // 2 else "") / f"{k:03d}.png")
+    return path
+
+
+def some_images(n=12, size=32):
+    """Smooth coloured images, uint8 (n, size, size, 3)."""
+    x = torch.nn.functional.interpolate(torch.randn(n, 3, 4, 4, generator=torch.Generator().manual_seed(5)), size)
+    return teachers.to_uint8(x / 2).permute(0, 2, 3, 1).numpy()
+
+
+def test_an_npz_and_a_folder_of_the_same_images_score_the_same(tmp_path):
+    images = some_images()
+    np.savez(tmp_path / "images.npz", arr_0=images)
+    folder = png_folder(tmp_path / "pngs", images)
+    from_npz, from_folder = (score(tmp_path, where, batch=5) for where in (tmp_path / "images.npz", folder))
+    assert from_npz["scores"] == from_folder["scores"]
+    assert all(math.isfinite(value) and "-cifar10net@12" in name for name, value in from_npz["scores"].items())
+    assert from_npz["reference"]["count"] == 50000 and from_npz["samples"]["count"] == 12
+    other = score(tmp_path, tmp_path / "images.npz", batch=12)["scores"]
+    assert other == pytest.approx(from_npz["scores"], rel=1e-5)
+    first = score(tmp_path, tmp_path / "images.npz", n=8)
+    np.savez(tmp_path / "first.npz", arr_0=images[:8])
+    assert first["scores"] == pytest.approx(score(tmp_path, tmp_path / "first.npz")["scores"], rel=1e-6)
+
+
+def test_gray_images_count_as_three_equal_channels(tmp_path):
+    gray = some_images()[..., :1]
+    np.savez(tmp_path / "gray.npz", arr_0=gray)
+    np.savez(tmp_path / "rgb.npz", arr_0=gray.repeat(3, axis=3))
+    folder = png_folder(tmp_path / "pngs", gray.repeat(3, axis=3), mode="L")
+    one, two, three = (score(tmp_path, path)["scores"]
+                       for path in (tmp_path / "gray.npz", tmp_path / "rgb.npz", folder))
+    assert one == two == three
+
+
+def test_images_scored_against_themselves_and_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    images = some_images(40)
+    np.savez(tmp_path / "images.npz", arr_0=images)
+    folder = png_folder(tmp_path / "pngs", images)
+    measured = []
+    monkeypatch.setattr(eval_fid, "measure", lambda *args, measure=eval_fid.measure, **kwargs:
+                        measured.append(args[4]) or measure(*args, **kwargs))
+    for _ in range(2):
+        result = score(tmp_path, tmp_path / "images.npz", ref=str(folder))
+        scores = {name.split("-")[0]: value for name, value in result["scores"].items()}
+        assert abs(scores["FID"]) < 1e-4 and abs(scores["sFID"]) < 1e-3
+        assert scores["precision"] == scores["recall"] == 1
+    assert measured == ["reference", "samples", "samples"]  # the reference's statistics were kept
+    stored, = (tmp_path / "hub" / "eval_fid").glob("*.npz")
+    again = score(tmp_path, tmp_path / "images.npz", ref=str(stored))  # and are a reference themselves
+    assert again["scores"] == pytest.approx(result["scores"])
+
+
+def test_published_statistics_load_and_foreign_ones_do_not(tmp_path, monkeypatch):
+    """EDM's and clean-fid's files hold mu and sigma; ADM's also mu_s, sigma_s and 10,000 images."""
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    np.savez(tmp_path / "images.npz", arr_0=some_images())
+    with np.load(eval_fid.CIFAR10NET_TRAIN) as own:
+        mu, sigma, mu_s, sigma_s = own["mu"], own["sigma"], own["mu_s"], own["sigma_s"]
+    ours = score(tmp_path, tmp_path / "images.npz")["scores"]
+    np.savez(tmp_path / "edm.npz", mu=mu, sigma=sigma)
+    edm = score(tmp_path, tmp_path / "images.npz", ref=str(tmp_path / "edm.npz"))["scores"]
+    fid = "FID-cifar10net@12"
+    assert edm[fid] == pytest.approx(ours[fid]) and list(edm) == [fid, "IS-cifar10net@12"]  # no images, so no recall
+    np.savez(tmp_path / "adm.npz", arr_0=some_images(8), mu=mu, sigma=sigma, mu_s=mu_s, sigma_s=sigma_s)
+    adm = score(tmp_path, tmp_path / "images.npz", ref=str(tmp_path / "adm.npz"))["scores"]
+    assert adm[fid] == pytest.approx(ours[fid]) and list(adm) == list(ours)
+    for wrong in (dict(mu=mu[:64], sigma=sigma[:64, :64]), dict(mu=mu, sigma=sigma * np.nan), dict(mu=mu),
+                  dict(mu=mu, sigma=sigma, network=np.array("another"))):
+        np.savez(tmp_path / "wrong.npz", **wrong)
+        with pytest.raises(UserError, match="another"):
+            score(tmp_path, tmp_path / "images.npz", ref=str(tmp_path / "wrong.npz"))
+
+
+@pytest.mark.parametrize("options", [dict(steps=2), dict(steps=3, sampler="ddpm", guidance=2.0)])
+def test_images_of_a_checkpoint_do_not_depend_on_the_batch(tmp_path, options):
+    scores = []
+    for batch in (1, 5, 6):
+        out = tmp_path / f"{batch}.npz"
+        result = score(tmp_path, "cifar10", n=6, batch=batch, precision="fp32", out=str(out), seed=3, **options)
+        scores.append(result["scores"])
+    assert scores[1] == pytest.approx(scores[0], rel=1e-3) and scores[2] == pytest.approx(scores[0], rel=1e-3)
+    images = [np.load(tmp_path / f"{batch}.npz")["arr_0"].astype(int) for batch in (1, 5, 6)]
+    assert max(abs(images[0] - other).max() for other in images) <= 1  # rounding alone
+    assert min(abs(a - b).mean() for k, a in enumerate(images[0]) for b in images[0][:k]) > 10  # all different
+    assert (tmp_path / "5.png").stat().st_size > 1000
+    assert result["samples"]["seed"] == 3 and result["samples"]["steps"] == options["steps"]
+
+
+def test_a_boot_student_is_scored_by_its_own_one_step_images(tmp_path):
+    score(tmp_path, teachers.WEIGHTS / "cifar10_boot.pt", n=4, precision="fp32", out=str(tmp_path / "out.npz"))
+    xi = torch.from_numpy(np.stack([np.random.default_rng([0, k]).standard_normal((3, 32, 32), np.float32)
+                                    for k in range(4)]))
+    images = boot.sample(boot.load_student(teachers.WEIGHTS / "cifar10_boot.pt"), xi, torch.arange(4))
+    wanted = teachers.to_uint8(images).permute(0, 2, 3, 1).int()
+    assert (torch.from_numpy(np.load(tmp_path / "out.npz")["arr_0"]).int() - wanted).abs().max() <= 1
+
+
+def test_the_shipped_features_tell_pictures_from_noise(tmp_path):
+    """And the BOOT student from one step of its teacher."""
+    np.savez(tmp_path / "noise.npz", arr_0=np.random.RandomState(0).randint(0, 256, (64, 32, 32, 3)).astype(np.uint8))
+    fid = "FID-cifar10net@64"
+    scores = [score(tmp_path, name, n=64, **options)["scores"][fid] for name, options in
+              ((tmp_path / "noise.npz", {}), ("cifar10", dict(steps=1)), (teachers.WEIGHTS / "cifar10_boot.pt", {}))]
+    assert min(scores[:2]) > 3 * scores[2] > 0
+    assert eval_fid.CIFAR10NET.stat().st_size < 2e6
+
+
+def test_the_line_is_complete_and_json_is_json(tmp_path, capsys, monkeypatch):
+    def run(*extra):
+        monkeypatch.setattr(sys, "argv", ["eval_fid.py", "cifar10", "--features", "cifar10", "--n", "6", "--steps", "2",
+                                          "--allow-few", "--seed", "4", "--device", "cpu", *extra])
+        eval_fid.command_line()
+        return capsys.readouterr()
+
+    shown = run()
+    for part in ("FID-cifar10net@6 ", "sFID-cifar10net@6 ", "IS-cifar10net@6 ", "precision-cifar10net@6 ",
+                 "recall-cifar10net@6 ", "KID-cifar10net@6 ", "count 6", "cifar10 train", "count 50000",
+                 "of cifar10 (teacher)", teachers.NAMED["cifar10"][1][:8], "sampler ddim, steps 2", "seed 4",
+                 eval_fid.sha256(eval_fid.CIFAR10NET)[:8], "resize none", torch.__version__):
+        assert part in shown.out, part
+    assert shown.out.count("\n") == 1
+    assert "FID-cifar10net@6" in shown.err and "only among themselves" in shown.err  # both warnings
+    result = json.loads(run("--json").out)
+    assert result["scores"]["FID-cifar10net@6"] > 0 and result["samples"]["steps"] == 2
+
+
+def test_the_feature_network_trains_and_its_statistics_fit_it(tmp_path, monkeypatch):
+    """Two classes that differ in colour are learned in an epoch; the files are those that scoring reads."""
+    images = torch.from_numpy(some_images(600)).permute(0, 3, 1, 2).contiguous() // 4
+    labels = torch.arange(600) % 2
+    images[labels == 1, 0] += 150
+    monkeypatch.setattr(teachers, "load_images", lambda name, path, split="train": (images, labels))
+    out = tmp_path / "net.pt"
+    config = eval_fid.TrainConfig(epochs=2, batch=20, lr=0.02, out=str(out), device="cpu")
+    assert eval_fid.train_features(config) > 0.95
+    monkeypatch.setattr(eval_fid, "CIFAR10NET", out)
+    monkeypatch.setattr(eval_fid, "CIFAR10NET_TRAIN", tmp_path / "net_train.npz")
+    np.savez(tmp_path / "images.npz", arr_0=images.permute(0, 2, 3, 1).numpy())
+    scores = score(tmp_path, tmp_path / "images.npz")["scores"]
+    assert abs(scores["FID-cifar10net@600"]) < 1e-3 and scores["recall-cifar10net@600"] > 0.99
+    with pytest.raises(UserError, match="new file"):
+        eval_fid.train_features(config)
+
+# ---------------------------------------------------------------------------------------------------------------------
 # Checkpoints and runs
 
 
@@ -893,7 +1190,8 @@ def refused(capsys, monkeypatch, script, *arguments):
     monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
     capsys.readouterr()
     with pytest.raises(SystemExit) as stop:
-        teachers.run_script({"boot.py": boot.command_line, "dkdm.py": dkdm.command_line}.get(script, teachers.main))
+        teachers.run_script({"boot.py": boot.command_line, "dkdm.py": dkdm.command_line,
+                             "eval_fid.py": eval_fid.command_line}.get(script, teachers.main))
     line = capsys.readouterr().err
     assert stop.value.code == 2 and line.count("\n") == 1 and "Traceback" not in line
     return line
@@ -996,6 +1294,79 @@ def test_teachers_refuses(tmp_path, capsys, monkeypatch, options, says):
     Path("empty").mkdir()
     monkeypatch.setattr(teachers.torchvision.datasets, "CIFAR10", no_network)
     assert says in refused(capsys, monkeypatch, "teachers.py", *options.split())
+
+
+@pytest.mark.parametrize(("options", "says"), [
+    ("nowhere.npz", "no file or folder nowhere.npz"), ("text.npz", "not a readable"), ("cut.npz", "not a readable"),
+    ("array.npz", "not a readable .npz"), ("pickled.npz", "not a readable .npz"), ("nothing.npz", "no arr_0"),
+    ("none.npz", "has 0 images"),
+    ("float.npz", "is float32: give uint8"), ("rgba.npz", "(12, 32, 32, 4)"), ("three.npz", "(12, 32, 32)"),
+    ("images.npz --n 13", "has 12 images, and 13"), ("images.npz", "fewer than the 448 dimensions"),
+    ("large.npz --allow-few", "images of 64 x 64"),
+    ("images.npz --allow-few --ref large.npz", "the reference of 64 x 64"),
+    ("empty", "no .png images in empty"), ("broken", "broken/more/009.png cannot be read"),
+    ("text", "text/a.png cannot be read"),
+    ("rgba", "is RGBA, not 8-bit RGB or gray"), ("deep", "deep/a.png is I;16"), ("mixed", "mixed/b.png has 16 x 32"),
+    ("images.npz --steps 5", "no checkpoint"), ("images.npz --sampler ddim", "no checkpoint"),
+    ("images.npz --out x.npz", "no checkpoint"), ("images.npz --allow-few --ref nowhere", "no file or folder nowhere"),
+    ("nowhere.pt", "no checkpoint at nowhere.pt"), ("text.pt", "no PyTorch checkpoint"),
+    ("cifar10 --steps 3 --sampler ddpm --n -1", "--n is -1"), ("cifar10 --steps 600 --n 500", "no whole stride"),
+    ("cifar10 --steps -1", "--steps is -1"), ("cifar10 --batch 0", "--batch is 0"), ("cifar10 --seed -1", "--seed"),
+    ("cifar10 --steps 2000 --sampler ddpm", "do not fit"), ("cifar10 --sampler heun", "--sampler"),
+    ("cifar10 --out x.png", "ends in .npz"), ("cifar10 --out images.npz", "a new file"),
+    ("cifar10 --n 100", "--n asks for 100 images"), ("boot.pt --steps 2", "drawn in one call"),
+    ("boot.pt --sampler ddim", "drawn in one call"), ("boot.pt --guidance 2", "drawn in one call"),
+    ("plain.pt --guidance 2 --n 500", "needs a model with classes"), ("cifar10 --device abacus", "--device cpu"),
+    ("train-features --out images.npz", "ends in .pt"), ("train-features --epochs 0", "--epochs"),
+    ("train-features --data empty", "no cifar10 images"),
+])
+def test_eval_fid_refuses(tmp_path, capsys, monkeypatch, options, says):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torchvision.datasets, "CIFAR10", no_network)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    images = some_images()
+    for name, array in {"images": images, "large": some_images(size=64), "float": images / np.float32(255),
+                        "rgba": images[..., [0, 1, 2, 0]], "three": images[..., 0], "none": images[:0]}.items():
+        np.savez(f"{name}.npz", arr_0=array)
+    np.savez("nothing.npz", images=images)
+    np.savez("pickled.npz", arr_0=np.array([Code()], dtype=object))
+    with open("array.npz", "wb") as f:
+        np.save(f, images)
+    Path("cut.npz").write_bytes(Path("images.npz").read_bytes()[:-2000])
+    Path("text.npz").write_text("no")
+    Path("text.pt").write_text("no")
+    for name in ("empty", "deep", "mixed", "text"):
+        Path(name).mkdir()
+    broken = png_folder(tmp_path / "broken", images) / "more/009.png"
+    broken.write_bytes(broken.read_bytes()[:-60])
+    png_folder(tmp_path / "rgba", images, mode="RGBA")
+    Image.fromarray(images[0, :, :, 0].astype(np.uint16) * 255).save("deep/a.png")
+    Image.fromarray(images[0]).save("mixed/a.png")
+    Image.fromarray(images[0, :, :16]).save("mixed/b.png")
+    Path("text/a.png").write_text("no")
+    shutil.copy(teachers.WEIGHTS / "cifar10_boot.pt", "boot.pt")
+    plain = Teacher(unet.UNet(3, 32, 6, 1, (), channel_mult=(1,)), Schedule("cosine"), (3, 32, 32), None, "v", True)
+    teachers.save("plain.pt", teachers.checkpoint(plain, "teacher", {}))
+    command = options.split() if options.startswith("train") else ["--features", "cifar10", *options.split()]
+    if any(name in options for name in ("empty", "broken", "rgba", "deep", "mixed", "text", "none", "three", "float")):
+        command += [] if options.startswith("train") else ["--allow-few"]
+    assert says in refused(capsys, monkeypatch, "eval_fid.py", *command)
+    assert not (tmp_path / "code-was-run").exists() and not (tmp_path / "x.npz").exists()
+
+
+def test_eval_fid_says_where_the_inception_weights_belong(tmp_path, capsys, monkeypatch):
+    np.savez(tmp_path / "images.npz", arr_0=some_images())
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
+    line = refused(capsys, monkeypatch, "eval_fid.py", tmp_path / "images.npz")
+    assert all(part in line for part in ("pt_inception-2015-12-05-6726825d.pth", "https://github.com/mseitzer",
+                                         str(tmp_path / "hub" / "checkpoints"), "--inception-weights"))
+    (tmp_path / "hub/checkpoints/pt_inception-2015-12-05-6726825d.pth").write_bytes(b"half of it")
+    assert "is not the public file" in refused(capsys, monkeypatch, "eval_fid.py", tmp_path / "images.npz")
+    torch.save({"fc.weight": torch.zeros(3)}, tmp_path / "other.pth")
+    for path, says in (("other.pth", "does not hold the weights"), ("none.pth", "no checkpoint at")):
+        command = ["eval_fid.py", tmp_path / "images.npz", "--inception-weights", tmp_path / path]
+        assert says in refused(capsys, monkeypatch, *command)
 
 
 def no_network(*args, **kwargs):
