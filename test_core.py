@@ -762,7 +762,7 @@ def test_inception_agrees_with_the_reference(tmp_path, capsys):
     """torch-fidelity 0.4.0 from uint8, pytorch-fid 0.3.0's network at 299 (the same values), with the same weights."""
     plain = random_inception()
     torch.save(plain.state_dict(), tmp_path / "inception.pth")
-    config = eval_fid.Config(inception_weights=str(tmp_path / "inception.pth"))
+    config = eval_fid.Config("", inception_weights=str(tmp_path / "inception.pth"))
     rng = np.random.RandomState(7)
     small = torch.from_numpy(rng.randint(0, 256, (2, 3, 32, 32)).astype(np.uint8))
     large = torch.from_numpy(rng.randint(0, 256, (1, 3, 299, 299)).astype(np.uint8))
