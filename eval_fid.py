@@ -311,8 +311,8 @@ def load_network(config, device):
         raise UserError(f"{path} does not hold the weights of {net.name}: {reason}") from None
     net.sha256 = sha256(path)
     if config.features == "inception" and not net.sha256.startswith(INCEPTION[1]):
-        print(f"eval_fid.py: warning: {path} is not the public Inception file (its SHA-256 begins with "
-              f"{net.sha256[:8]}, not {INCEPTION[1]}): these scores compare with no others", file=sys.stderr)
+        warn(f"{path} is not the public Inception file (its SHA-256 begins with {net.sha256[:8]}, not {INCEPTION[1]}): "
+             "these scores compare with no others")
     torch.backends.cudnn.allow_tf32 = False  # its 10-bit products would show in the scores
     return ready(net).to(device, memory_format=torch.channels_last)
 

@@ -1354,6 +1354,21 @@ def test_eval_fid_refuses(tmp_path, capsys, monkeypatch, options, says):
     assert not (tmp_path / "code-was-run").exists() and not (tmp_path / "x.npz").exists()
 
 
+def test_the_inception_weights_are_downloaded_once_and_checked(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    (tmp_path / "weights.pth").write_bytes(b"weights")
+    begin, address = eval_fid.sha256(tmp_path / "weights.pth")[:8], (tmp_path / "weights.pth").as_uri()
+    monkeypatch.setattr(eval_fid, "INCEPTION", (address, "00000000"))
+    with pytest.raises(UserError, match="invalid hash value"):
+        eval_fid.inception_file("")
+    assert not list((tmp_path / "hub").rglob("*.*"))  # a wrong file is not kept
+    monkeypatch.setattr(eval_fid, "INCEPTION", (address, begin))
+    path = eval_fid.inception_file("")
+    assert path.read_bytes() == b"weights" and path.parent == tmp_path / "hub" / "checkpoints"
+    (tmp_path / "weights.pth").unlink()
+    assert eval_fid.inception_file("") == path  # from the cache
+
+
 def test_eval_fid_says_where_the_inception_weights_belong(tmp_path, capsys, monkeypatch):
     np.savez(tmp_path / "images.npz", arr_0=some_images())
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
