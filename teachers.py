@@ -8,7 +8,7 @@
 The named teachers, with their SHA-256 in NAMED; any other name is taken as the path of a checkpoint.
 
     name      file                 origin, licence, score
-    cifar10   weights/cifar10.pt   ours, from CIFAR-10's 50,000 training images; MIT; FID-cifar10net 0.845 (50 DDIM steps)
+    cifar10   weights/cifar10.pt   ours, from CIFAR-10's 50,000 training images; MIT; FID-cifar10net 0.845 (DDIM-50)
 
 Two clocks. The chain has T steps with indices i = 0 .. T-1; index 0 is nearly clean, T-1 nearly pure noise (the
 papers' t is i + 1). Continuous time is t = (i + 1) / T in (0, 1]. Noise level: x_t = alpha_t x_0 + sigma_t eps with
