@@ -511,8 +511,9 @@ def checkpoint_images(config, device):
     with autocast():
         precision = "bf16" if torch.is_autocast_enabled(device.type) else "fp32"
     about = {"images": f"of {config.samples} ({content['method']})", "sha256": sha256(path)[:8],
-             "sampler": "BOOT" if boot else sampler, "steps": steps, "guidance": config.guidance, "seed": config.seed,
-             "precision": precision}
+             "sampler": "BOOT" if boot else sampler, "steps": steps,
+             "guidance": content["config"]["guidance"] if boot else config.guidance,  # a BOOT student's own
+             "seed": config.seed, "precision": precision}
     return Images(n, model.image_shape[1:], source, about)
 
 
