@@ -17,7 +17,8 @@ Notation. Time t is continuous, in (0, 1], and sampling runs it down: t near 1 i
     y_t           y_t               (B, C, H, W)    its signal part, (x_t - sigma_t xi) / alpha_t: never noisy
     f_phi(x, t)   teacher.x0        (B, C, H, W)    the clean image the teacher sees in x
     y_theta(xi,t) student           (B, C, H, W)    the student's y_t, any t in one call; y_theta(xi, t_min) is a sample
-    c, w          y, guidance       (B,), scalar    class label, guidance scale
+    c             y                 (B,)            class label
+    w             guidance          number or (B,)  guidance scale: one for all, or drawn for each sample
 
 The idea. The path of the teacher that starts at xi obeys the signal-ODE
 
@@ -26,6 +27,9 @@ The idea. The path of the teacher that starts at xi obeys the signal-ODE
 The student learns y_t for all t at once: where it stands at t, the teacher says where to go next, and that is the
 target at s = t - delta (bootstrapping: the target is built from the student itself). At t_max, where the path starts,
 y is the teacher's own first guess f_phi(xi, t_max) (the boundary).
+
+Guidance. f_phi may be the guided f(x, t, null) + w (f(x, t, c) - f(x, t, null)). With w fixed, the student is as
+before; with w drawn for each sample, it is given w as well, and one student serves all of them (section 3.3).
 """
 
 import copy
@@ -34,7 +38,6 @@ import dataclasses
 import math
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -44,6 +47,9 @@ import teachers
 from teachers import UserError, opt, per_sample
 
 SOLVERS = ("euler", "ddim", "heun")
+# Where the path starts unless --t-max says otherwise: 1 / alpha is about 65 in both schedules. Nothing of the image is
+# left there (the mean colour of a CIFAR-10 image has 2 % of the noise's variance), and x0 is well-conditioned still.
+T_MAX = {"cosine": 0.99, "linear": 0.91}
 
 
 @dataclass
@@ -51,7 +57,8 @@ class Config:
     """One run. The paper's own settings are not known to us; these are the best of what we measured on 2 CPU cores."""
 
     dataset: str = opt("cifar10", "name of the built-in teacher; no data is read")
-    teacher: str = opt("", "path of another teacher checkpoint (default: the one that belongs to --dataset)")
+    teacher: str = opt("", "name or path of another teacher (default: the one that belongs to --dataset)")
+    arch: str = opt("", teachers.ARCH_HELP)
     steps: int = opt(2400, "training steps")
     batch: int = opt(8, "noises per step; on a CPU, small batches and many steps learn most in a given time")
     lr: float = opt(7e-4, "peak learning rate of Adam; rises over --warmup steps, then falls to 0 on a half cosine")
@@ -60,9 +67,13 @@ class Config:
     delta: float = opt(1 / 16, "step t - s of the bootstrap, in time units (delta)")
     beta: float = opt(64.0, "weight of the boundary loss (beta); the bootstrap loss is divided by delta^2")
     t_min: float = opt(0.02, "time at which the path ends (t_min); samples are y(xi, t_min)")
-    t_max: float = opt(0.99, "time at which the path starts from pure noise (t_max)")
-    classes: tuple = opt((), "class labels to learn (default: all)", type=int, nargs="+", metavar="LABEL")
-    guidance: float = opt(1.0, "classifier-free guidance scale to distil (w); 1 is none; others are dearer")
+    t_max: float = opt(None, "time at which the path starts from pure noise (t_max) (default: by the teacher's noise "
+                             f"schedule, {', '.join(f'{t} {name}' for name, t in T_MAX.items())})")
+    classes: tuple = opt((), "class labels to learn, or with --sample to draw (default: all)", type=int, nargs="+",
+                         metavar="LABEL", also=["--label"])
+    guidance: tuple = opt((1.0,), "classifier-free guidance scale to distil (w), 1 is none; two are the lowest and the "
+                                  "highest: w is drawn for each sample, and the student is given it", type=float,
+                          nargs="+", metavar="W")
     ema: float = opt(0.995, "decay of the averaged weights that samples come from; shorter at the start")
     seed: int = opt(0, "seed of every random draw")
     device: str = opt("auto", "auto, cpu, cuda, cuda:N or mps")
@@ -74,7 +85,8 @@ class Config:
     resume: bool = opt(False, "go on with the run in --out; its options are taken over")
 
     def __post_init__(self):
-        self.out = self.out or f"runs/boot-{Path(self.teacher).stem or self.dataset}"
+        self.guidance = tuple(self.guidance) if isinstance(self.guidance, (tuple, list)) else (self.guidance,)
+        self.out = self.out or f"runs/boot-{teachers.run_name(self.teacher or self.dataset)}"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -84,7 +96,8 @@ class Config:
 def signal_ode_step(y_t, xi, t, s, teacher, solver, y=None, guidance=1.0):
     """y_s: one step of the signal-ODE from times t to s < t, both (B,), along the path that starts at xi.
 
-    y_t, xi (B, ...);  teacher: anything with .schedule and .x0;  y (B,) labels or None. Returns (B, ...).
+    y_t, xi (B, ...);  teacher: anything with .schedule and .x0;  y (B,) labels or None;  guidance: a number, or (B,).
+    Returns (B, ...).
     euler   y_s = y_t + delta lambda'_t (f - y_t), the paper's bootstrap target
     ddim    y_s = (1 - r) f + r y_t with r = exp(lambda_s - lambda_t): exact where f does not change
     heun    the same with f averaged over both ends, where the far end is the ddim step's
@@ -120,20 +133,34 @@ class Student(nn.Module):
 
     The input is always xi, so whatever t is, the network's prediction is turned into an image with the levels of
     t_max: for a teacher that predicts v, y = alpha(t_max) xi - sigma(t_max) v(xi, t). At t_max this is f_phi(xi, t_max)
-    itself, so an untrained student has no boundary loss.
+    itself, so an untrained student has no boundary loss. A teacher that predicts noise, with its x0 divided by a small
+    alpha, cannot be kept so: an error of the size of its own would be 65 times as large in y. Its student predicts v
+    too, with a new last layer that starts at 0, hence at y = alpha(t_max) xi, nearly 0.
+
+    guidance: the scale w it is made for, or the lowest and the highest. With two, the network takes w as a second
+    condition, embedded like the time and added through a layer that starts at 0: the teacher's weights mean the same.
     """
 
-    def __init__(self, teacher, t_min, t_max, guidance=1.0):
+    def __init__(self, teacher, t_min, t_max, guidance=(1.0,)):
         super().__init__()
-        self.net = copy.deepcopy(teacher.net).requires_grad_(True)
+        self.net = copy.deepcopy(teacher.net)
+        if len(guidance) == 2 and not self.net.guided:
+            self.net = type(teacher.net)(**teacher.net.arguments | {"guided": True}).to(next(teacher.net.parameters()))
+            self.net.load_state_dict(self.net.state_dict() | teacher.net.state_dict())
+        self.predicts = teacher.predicts
+        if teacher.predicts == "eps":
+            self.predicts = "v"
+            for p in self.net.last_layer.parameters():
+                nn.init.zeros_(p)
+        self.net.requires_grad_(True)
         self.schedule, self.image_shape, self.num_classes = teacher.schedule, teacher.image_shape, teacher.num_classes
-        self.predicts, self.learned_sigma = teacher.predicts, teacher.learned_sigma
-        self.t_min, self.t_max, self.guidance = t_min, t_max, guidance
+        self.learned_sigma, self.null_label = teacher.learned_sigma, teacher.null_label
+        self.t_min, self.t_max, self.guidance = t_min, t_max, tuple(guidance)
 
-    def forward(self, xi, t, y=None):                                      # (B, C, H, W), (B,), (B,)
-        if self.num_classes is not None and y is None:
-            y = torch.full((len(xi),), self.num_classes, device=xi.device)
-        p = self.net(xi, t * self.schedule.T - 1, y)[:, :xi.shape[1]].float()
+    def forward(self, xi, t, y=None, w=None):                              # (B, C, H, W), (B,), (B,), (B,)
+        if self.null_label is not None and y is None:
+            y = torch.full((len(xi),), self.null_label, device=xi.device)
+        p = self.net(xi, t * self.schedule.T - 1, y, w)[:, :xi.shape[1]].float()
         t_max = torch.tensor(self.t_max)
         return teachers.to_x0(self.predicts, p, xi, self.schedule.alpha(t_max), self.schedule.sigma(t_max))
 
@@ -146,20 +173,22 @@ def bootstrap_loss(student, teacher, xi, t, s, solver="heun", y=None, guidance=1
     """|| y_theta(xi, s) - SG[step from y_theta(xi, t)] ||^2 / delta^2, mean over each image's values: (B,).
 
     xi (B, ...), t and s (B,), delta = t - s. Gradient flows through y_theta(xi, s) alone. The paper's weight w_t is
-    left to how t is drawn, uniformly.
+    left to how t is drawn, uniformly. guidance (B,), unlike a number, is given to the student too.
     """
+    w = (guidance,) if torch.is_tensor(guidance) else ()
     with torch.no_grad():                                                  # SG[.]: target and teacher have no gradient
-        y_t = student(xi, t, y)
+        y_t = student(xi, t, y, *w)
         target = signal_ode_step(y_t, xi, t, s, teacher, solver, y, guidance)
-    return (student(xi, s, y) - target).square().flatten(1).mean(1) / (t - s) ** 2
+    return (student(xi, s, y, *w) - target).square().flatten(1).mean(1) / (t - s) ** 2
 
 
 def boundary_loss(student, teacher, xi, t_max, y=None, guidance=1.0):
     """|| f_phi(xi, t_max) - y_theta(xi, t_max) ||^2, mean over each image's values: (B,). t_max is a number."""
     t = torch.full((len(xi),), t_max, device=xi.device)
+    w = (guidance,) if torch.is_tensor(guidance) else ()
     with torch.no_grad():
         start = teacher.x0(xi, t, y, guidance)
-    return (student(xi, t, y) - start).square().flatten(1).mean(1)
+    return (student(xi, t, y, *w) - start).square().flatten(1).mean(1)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -174,15 +203,18 @@ def training_step(student, teacher, ema, optimizer, step, config, labels, genera
     B, device = config.batch, generator.device
     xi = torch.randn(B, *teacher.image_shape, generator=generator, device=device)
     y = None if labels is None else labels[torch.randint(len(labels), (B,), generator=generator, device=device)]
+    w = config.guidance[0]
+    if len(config.guidance) == 2:
+        w = torch.empty(B, device=device).uniform_(*config.guidance, generator=generator)
     # t uniform in [t_min + delta, t_max], one draw in each B-th of the range: the same law, less scatter between steps
     u = (torch.arange(B, device=device) + torch.rand(B, generator=generator, device=device)) / B
     t = config.t_min + config.delta + (config.t_max - config.t_min - config.delta) * u
     few = slice(None, None, 8)  # the boundary starts out right and only has to be kept: an eighth of the batch does it
 
     with autocast():
-        bootstrap = bootstrap_loss(student, teacher, xi, t, t - config.delta, config.solver, y, config.guidance).mean()
-        y_few = None if y is None else y[few]
-        boundary = boundary_loss(student, teacher, xi[few], config.t_max, y_few, config.guidance).mean()
+        bootstrap = bootstrap_loss(student, teacher, xi, t, t - config.delta, config.solver, y, w).mean()
+        y_few, w_few = None if y is None else y[few], w[few] if torch.is_tensor(w) else w
+        boundary = boundary_loss(student, teacher, xi[few], config.t_max, y_few, w_few).mean()
     optimizer.zero_grad()
     (bootstrap + config.beta * boundary).backward()
     nn.utils.clip_grad_norm_(student.parameters(), 1.0)  # the norm is mostly larger: each step weighs about the same
@@ -210,11 +242,19 @@ def learning_rate(step, config):
 def sample(student, xi, y=None, guidance=None):
     """Images (B, C, H, W) from noise xi (B, C, H, W) in one network call: y_theta(xi, t_min).
 
-    y (B,) labels or None. guidance is the scale the student was distilled with; another one raises UserError.
+    y (B,) labels or None. guidance: the scale the student was distilled with, or None; of a student distilled for a
+    range of scales, one in it or one for each sample (B,), None the middle. UserError for others.
     """
-    if guidance not in (None, student.guidance):
-        raise UserError(f"this student was distilled with guidance {student.guidance}, not {guidance}: leave it out")
-    return student(xi, torch.full((len(xi),), student.t_min, device=xi.device), y)
+    t = torch.full((len(xi),), student.t_min, device=xi.device)
+    lowest, highest = student.guidance[0], student.guidance[-1]
+    w = torch.as_tensor((lowest + highest) / 2 if guidance is None else guidance, dtype=torch.float32)
+    if not ((lowest <= w) & (w <= highest)).all():
+        made_for = f"{lowest:g}" if lowest == highest else f"{lowest:g} to {highest:g}"
+        wrong = w[~((lowest <= w) & (w <= highest))].flatten()[0].item()
+        raise UserError(f"this student was distilled with guidance {made_for}, not {wrong:g}: leave it out")
+    if len(student.guidance) == 1:
+        return student(xi, t, y)
+    return student(xi, t, y, w.to(xi.device).expand(len(xi)))
 
 
 def load_student(path, device="cpu"):
@@ -222,9 +262,9 @@ def load_student(path, device="cpu"):
     checkpoint = teachers.load(path)
     if checkpoint["method"] != "boot":
         raise UserError(f"{path} holds a {checkpoint['method']}, not a BOOT student: sample it with teachers.py sample")
-    config = checkpoint["config"]
+    config = Config(**{name: checkpoint["config"][name] for name in ("t_min", "t_max", "guidance")})
     teacher_like = teachers.from_checkpoint(checkpoint, path, device)  # the same fields, the student's weights
-    student = Student(teacher_like, config["t_min"], config["t_max"], config["guidance"])
+    student = Student(teacher_like, config.t_min, config.t_max, config.guidance)
     return student.requires_grad_(False).eval()
 
 
@@ -233,31 +273,47 @@ def report(student, teacher, config, autocast, folder):
     """How far images made in few calls are from the teacher's 50-step DDIM endpoint: {who: per-pixel MSE}.
 
     On `compare` fixed noises with the same labels, for the student in one call and the teacher in 1, 2, 5, 10 and
-    20, all from t_max to t_min. Draws it, and the student's y_t along t, as folder/summary.png.
+    20, all from t_max to t_min; guidance scales in a range are spread over the noises. Draws it, and the student's y_t
+    along t, as folder/summary.png; with a range, also folder/guidance.png: one noise and one label a row, w rising.
     """
     device, n = next(student.parameters()).device, config.compare
     xi, y = fixed_noise(n, teacher, config)
+    drawn = len(config.guidance) == 2
+    w = torch.linspace(*config.guidance, n) if drawn else None
 
-    def batched(f, n=n):
-        chunks = [slice(k, min(k + 64, n)) for k in range(0, n, 64)]
+    def batched(f, xi=xi, y=y, w=w):
+        def part(x, k):
+            return None if x is None else x[k:k + 64].to(device)
         with autocast():
-            return torch.cat([f(xi[c].to(device), y if y is None else y[c].to(device)).cpu() for c in chunks])
+            return torch.cat([f(part(xi, k), part(y, k), part(w, k)).cpu() for k in range(0, len(xi), 64)])
 
     def path(steps):
-        return batched(lambda xi, y: teacher.ddim(xi, steps, y, config.guidance, config.t_max, config.t_min))
+        return lambda xi, y, w: teacher.ddim(xi, steps, y, w if drawn else config.guidance[0], config.t_max,
+                                             config.t_min)
 
-    images = {"teacher, 1 step": path(1)}
+    def one_call(xi, y, w):
+        return sample(student, xi, y, w)
+
+    images = {"teacher, 1 step": batched(path(1))}
     for steps in tqdm((2, 5, 10, 20, 50), desc="comparing with the teacher", leave=False):
-        images[f"teacher, {steps} steps"] = path(steps)
-    images["student, 1 step"] = batched(lambda xi, y: sample(student, xi, y))
+        images[f"teacher, {steps} steps"] = batched(path(steps))
+    images["student, 1 step"] = batched(one_call)
     endpoint = images["teacher, 50 steps"]
     distance = {who: (x - endpoint).square().mean().item() for who, x in images.items() if x is not endpoint}
 
     rows = [(who + (f"\nMSE {distance[who]:.4f}" if who in distance else ""), x[:10]) for who, x in images.items()]
+    few = [None if x is None else x[:10] for x in (xi, y, w)]
     for t in torch.linspace(config.t_max, config.t_min, 6).tolist():
-        y_t = batched(lambda xi, y: student(xi, torch.full((len(xi),), t, device=device), y), min(n, 10))
+        y_t = batched(lambda xi, y, w: student(xi, torch.full((len(xi),), t, device=device), y, w), *few)
         rows.append((f"student's y_t\nat t = {t:.2f}", y_t))
     teachers.save_rows(rows, folder / "summary.png")
+    if drawn:
+        w, rows = torch.linspace(*config.guidance, 9), []
+        for k in range(min(n, 4)):
+            same = xi[k].expand(9, -1, -1, -1), y[k].expand(9), w
+            rows += [(f"teacher, 50 steps\nw = {w[0]:g} to {w[-1]:g}", batched(path(50), *same)),
+                     ("student, 1 step", batched(one_call, *same))]
+        teachers.save_rows(rows, folder / "guidance.png")
     return distance
 
 
@@ -274,7 +330,8 @@ def fixed_noise(n, teacher, config):
 
 def check(config):
     """UserError for the first option out of its range."""
-    longest = config.t_max - config.t_min
+    t_max, w = config.t_max or max(T_MAX.values()), config.guidance
+    longest = t_max - config.t_min
     teachers.require(config, (
         ("dataset", config.teacher or config.dataset in teachers.NAMED, f"one of {', '.join(teachers.NAMED)}"),
         ("steps", config.steps >= 1, "at least 1"),
@@ -282,11 +339,12 @@ def check(config):
         ("lr", 0 < config.lr < math.inf, "positive"),
         ("warmup", config.warmup >= 1, "at least 1"),
         ("solver", config.solver in SOLVERS, f"one of {', '.join(SOLVERS)}"),
-        ("t_min", 0 < config.t_min < config.t_max, f"above 0 and below --t-max {config.t_max}"),
-        ("t_max", config.t_max <= 1, "at most 1"),
+        ("t_min", 0 < config.t_min < t_max, f"above 0 and below --t-max {t_max}"),
+        ("t_max", t_max <= 1, "at most 1"),
         ("delta", 0 < config.delta <= longest, f"above 0 and at most t_max - t_min = {longest:g}"),
         ("beta", 0 <= config.beta < math.inf, "0 or more"),
-        ("guidance", math.isfinite(config.guidance), "a number"),
+        ("guidance", 1 <= w[0] < math.inf and (len(w) == 1 or len(w) == 2 and w[0] < w[1] < math.inf),
+         "1 (none) or more, or two such scales, the lower one first"),
         ("ema", 0 <= config.ema < 1, "in [0, 1)"),
         ("seed", 0 <= config.seed < 2**32, "from 0 to 2^32 - 1"),
         ("compare", config.compare >= 1, "at least 1"),
@@ -303,11 +361,15 @@ def main(config):
     """
     check(config)
     device = teachers.pick_device(config.device)
-    teacher = teachers.load_teacher(config.teacher or config.dataset, device)
+    teacher = teachers.load_teacher(config.teacher or config.dataset, device, config.arch)
+    if config.t_max is None:
+        config = dataclasses.replace(config, t_max=T_MAX[teacher.schedule.name])
+        check(config)
     if config.t_min * teacher.schedule.T < 1:
         raise UserError(f"--t-min {config.t_min} lies before the chain's first index, 1 / {teacher.schedule.T}")
-    if config.guidance != 1 and teacher.num_classes is None:
-        raise UserError("--guidance needs a teacher with classes, and this one has none")
+    if config.guidance != (1.0,) and teacher.null_label is None:
+        raise UserError("--guidance needs a teacher with classes" + (
+            ', and this one has none' if teacher.num_classes is None else ' and "no class", which this one lacks'))
     labels = teachers.labels_for(len(config.classes) or teacher.num_classes or 1, teacher.num_classes, config.classes)
     folder, saved = teachers.open_run(config)
 
@@ -373,8 +435,8 @@ def main(config):
 
 
 def sample_command(args):
-    """Writes a grid of args.n one-step samples of the student args.sample."""
-    out = getattr(args, "out", "boot-samples.png")
+    """Writes a grid of args.n one-step samples of the student args.sample; of two scales, 8 between for each noise."""
+    out, guidance = getattr(args, "out", "boot-samples.png"), getattr(args, "guidance", [None])
     if args.n < 1 or not out.endswith(".png"):
         raise UserError(f"--n is {args.n} and must be at least 1; --out is {out} and must end in .png")
     asked = teachers.config_from(args, Config)
@@ -382,18 +444,25 @@ def sample_command(args):
     device = teachers.pick_device(asked.device)
     student = load_student(args.sample, device)
     xi, y = fixed_noise(args.n, student, asked)
+    w = None if guidance[0] is None else torch.full((args.n,), guidance[0])
+    if len(guidance) == 2:  # a row of the grid is one noise and one label
+        w, rows = torch.linspace(*guidance, 8).repeat(args.n // 8 + 1)[:args.n], torch.arange(args.n) // 8
+        xi, y = xi[rows], None if y is None else y[rows]
     autocast = teachers.autocasting(asked.precision, device, student.predicts)
-    with autocast():
-        images = torch.cat([sample(student, xi[k:k + 64].to(device), y if y is None else y[k:k + 64].to(device)).cpu()
-                            for k in range(0, args.n, 64)])
-    teachers.save_grid(images, out)
+    images = []
+    for k in range(0, args.n, 64):
+        part = [None if x is None else x[k:k + 64].to(device) for x in (xi, y, w)]
+        with autocast():
+            images.append(sample(student, *part).cpu())
+    teachers.save_grid(torch.cat(images), out)
     print(f"{args.n} images in {out}, one network call each")
 
 
 def command_line():
     parser = teachers.Parser(prog="boot.py", description=__doc__.splitlines()[0])
     parser.add_argument("--sample", metavar="STUDENT.pt", help="no training: a grid of this student's images, at "
-                        "--out (default: boot-samples.png); takes --seed, --classes, --device and --precision too")
+                        "--out (default: boot-samples.png); takes --label, --guidance, --seed, --device and "
+                        "--precision too; with two scales of guidance, a row is one noise and one label")
     parser.add_argument("--n", type=int, default=64, help="images of --sample (default: 64)")
     teachers.add_options(parser, Config)
     args = parser.parse_args()

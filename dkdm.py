@@ -33,7 +33,6 @@ import os
 import shutil
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -51,7 +50,8 @@ class Config:
     """One run. The paper's own values are named where ours differ; ours were chosen for 2 CPU cores."""
 
     dataset: str = opt("cifar10", "name of the built-in teacher; no data is read")
-    teacher: str = opt("", "path of another teacher checkpoint (default: the one that belongs to --dataset)")
+    teacher: str = opt("", "name or path of another teacher (default: the one that belongs to --dataset)")
+    arch: str = opt("", teachers.ARCH_HELP)
     student: str = opt("nano", "named size of the student, a U-Net or a ViT; it starts from random weights",
                        choices=tuple(teachers.SIZES))
     predicts: str = opt("", "what the student predicts: eps (the paper), v or x0 (default: what the teacher does)",
@@ -62,7 +62,8 @@ class Config:
                           "images and takes 79 MB, in half precision")
     init: str = opt("strided", "how the pool is filled: strided, in few large steps of the teacher; shuffle, the "
                                "paper's full chain, 250 times the teacher calls", choices=("strided", "shuffle"))
-    label_dropout: float = opt(0.1, "share of pool entries without a class, so that the student can be guided")
+    label_dropout: float = opt(None, "share of pool entries without a class, so that the student can be guided "
+                                     "(default: 0.1; 0 for teachers that know no \"no class\")")
     lambda_vlb: float = opt(None, "weight of L_vlb (lambda), counted over all T steps (default: 0.001; 0 for teachers "
                                   "without learned variances; at 0 the student learns none)")
     steps: int = opt(3000, "training steps")
@@ -81,7 +82,7 @@ class Config:
     resume: bool = opt(False, "go on with the run in --out; its options are taken over")
 
     def __post_init__(self):
-        self.out = self.out or f"runs/dkdm-{Path(self.teacher).stem or self.dataset}-{self.student}"
+        self.out = self.out or f"runs/dkdm-{teachers.run_name(self.teacher or self.dataset)}-{self.student}"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -239,7 +240,8 @@ def descend(teacher, xi, y, indices, autocast, progress=None):
 
 def new_student(teacher, size, predicts, learned_sigma):
     """A network of the named size with random weights, wrapped like the teacher: same schedule, images and classes."""
-    net = teachers.new_network(size, teacher.image_shape, teacher.num_classes, learned_sigma)
+    null = teacher.null_label is not None
+    net = teachers.new_network(size, teacher.image_shape, teacher.num_classes, learned_sigma, null)
     return teachers.Teacher(net, teacher.schedule, teacher.image_shape, teacher.num_classes, predicts, learned_sigma)
 
 
@@ -370,7 +372,7 @@ def check(config):
         ("mode", config.mode in MODES, f"one of {', '.join(MODES)}"),
         ("rho", 0 < config.rho < math.inf, "positive"),
         ("init", config.init in ("strided", "shuffle"), "strided or shuffle"),
-        ("label_dropout", 0 <= config.label_dropout <= 1, "in [0, 1]"),
+        ("label_dropout", config.label_dropout is None or 0 <= config.label_dropout <= 1, "in [0, 1]"),
         ("lambda_vlb", config.lambda_vlb is None or 0 <= config.lambda_vlb < math.inf, "0 or more"),
         ("steps", config.steps >= 1, "at least 1"),
         ("batch", config.batch >= 1, "at least 1"),
@@ -408,7 +410,14 @@ def main(config):
     """
     check(config)
     device = teachers.pick_device(config.device)
-    teacher = teachers.load_teacher(config.teacher or config.dataset, device)
+    teacher = teachers.load_teacher(config.teacher or config.dataset, device, config.arch)
+    if not teacher.clip:
+        raise UserError(f"this teacher makes latents of {teacher.image_shape[0]} channels: DKDM here takes images")
+    no_null = teacher.num_classes is not None and teacher.null_label is None
+    if config.label_dropout and no_null:
+        raise UserError(f'--label-dropout {config.label_dropout:g} needs a teacher that knows "no class": leave it out')
+    if config.label_dropout is None:
+        config = dataclasses.replace(config, label_dropout=0.0 if no_null else 0.1)
     if config.lambda_vlb and not teacher.learned_sigma:
         raise UserError(f"--lambda-vlb {config.lambda_vlb:g} needs a teacher with learned variances, and this one has "
                         "none: leave it out")
@@ -513,7 +522,7 @@ def evaluate_command(args):
     config = teachers.config_from(args, Config)
     check(config)
     device = teachers.pick_device(config.device)
-    teacher = teachers.load_teacher(config.teacher or config.dataset, device)
+    teacher = teachers.load_teacher(config.teacher or config.dataset, device, config.arch)
     model = teachers.load_teacher(args.evaluate, device)
     mine, theirs = ((m.image_shape, m.num_classes, m.schedule.name, m.schedule.T) for m in (model, teacher))
     if mine != theirs:

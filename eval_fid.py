@@ -32,6 +32,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import shutil
 import sys
@@ -73,6 +74,7 @@ class Config:
     n: int = opt(None, "images to score (default: all of a file or folder, 50000 of a checkpoint)")
     steps: int = opt(None, "network calls an image, for a checkpoint (default: 50; a BOOT student needs 1)")
     sampler: str = opt("", "for a checkpoint: ddim or ddpm (default: ddim)", choices=("ddim", "ddpm"))
+    arch: str = opt("", teachers.ARCH_HELP)
     guidance: float = opt(1.0, "classifier-free guidance of a checkpoint; 1 is none")
     seed: int = opt(0, "seed of a checkpoint's noise: image k has a stream of its own, made of seed and k")
     batch: int = opt(100, "images at a time; changes nothing but speed and memory")
@@ -467,17 +469,23 @@ def checkpoint_images(config, device):
     Image k starts from its own stream of noise, of --seed and k, with classes in turn; it is the same in any batch, up
     to the rounding of the network. UserError if there is no such checkpoint, or it cannot be sampled in this way.
     """
-    path = teachers.NAMED[config.samples][0] if config.samples in teachers.NAMED else Path(config.samples)
-    content = teachers.load(path)
+    path = teachers.locate(config.samples) if config.samples in teachers.NAMED else Path(config.samples)
+    content = teachers.load(config.samples, config.arch)
     model, boot, n = teachers.from_checkpoint(content, path, device), content["method"] == "boot", config.n or FULL
     y = teachers.labels_for(n, model.num_classes)
     sampler, steps = config.sampler or "ddim", config.steps or (1 if boot else 50)
-    if boot and (config.sampler or steps != 1 or config.guidance != 1):
+    scales = np.atleast_1d(content["config"]["guidance"]).tolist() if boot else []  # a BOOT student's own, or a range
+    if boot and (config.sampler or steps != 1 or (config.guidance != 1 and len(scales) == 1)):
         raise UserError(f"{path} is a BOOT student, drawn in one call: leave --sampler, --steps and --guidance out")
+    if len(scales) == 2 and not scales[0] <= config.guidance <= scales[1]:
+        raise UserError(f"{path} was distilled with guidance {scales[0]:g} to {scales[1]:g}: choose one by --guidance")
+    guidance = scales[0] if len(scales) == 1 else config.guidance
+    if not model.clip:
+        raise UserError(f"{path} makes latents of {model.image_shape[0]} channels: scores need images, so decode them")
     if not boot:  # refuses now what does not fit the chain
         {"ddim": teachers.ddim_indices, "ddpm": teachers.ddpm_indices}[sampler](steps, model.schedule.T)
-    if config.guidance != 1 and model.num_classes is None:
-        raise UserError("--guidance needs a model with classes, and this one has none")
+    if config.guidance != 1 and model.null_label is None:
+        raise UserError('--guidance needs a model with classes and "no class", and this one has none')
     if config.compile:
         if device.type == "cpu" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
             raise UserError("--compile needs a C++ compiler: install one, or leave it out")
@@ -492,7 +500,8 @@ def checkpoint_images(config, device):
         if boot:  # y_theta(xi, t_min), see Student in boot.py
             times = content["config"]
             t, t_max = torch.full((len(xi),), times["t_min"], device=device), torch.tensor(times["t_max"])
-            p = model.net(xi, t * model.schedule.T - 1, labels)[:, :xi.shape[1]].float()
+            w = torch.full((len(xi),), guidance, device=device) if len(scales) == 2 else None
+            p = model.net(xi, t * model.schedule.T - 1, labels, w)[:, :xi.shape[1]].float()
             return teachers.to_x0(model.predicts, p, xi, model.schedule.alpha(t_max), model.schedule.sigma(t_max))
         if sampler == "ddim":
             return model.ddim(xi, steps, labels, config.guidance)
@@ -512,8 +521,7 @@ def checkpoint_images(config, device):
         precision = "bf16" if torch.is_autocast_enabled(device.type) else "fp32"
     about = {"images": f"of {config.samples} ({content['method']})", "sha256": sha256(path)[:8],
              "sampler": "BOOT" if boot else sampler, "steps": steps,
-             "guidance": content["config"]["guidance"] if boot else config.guidance,  # a BOOT student's own
-             "seed": config.seed, "precision": precision}
+             "guidance": guidance, "seed": config.seed, "precision": precision}
     return Images(n, model.image_shape[1:], source, about)
 
 
@@ -639,6 +647,7 @@ def main(config):
         ("steps", config.steps is None or config.steps >= 1, "at least 1"),
         ("seed", config.seed >= 0, "0 or more"),
         ("batch", config.batch >= 1, "at least 1"),
+        ("guidance", 1 <= config.guidance < math.inf, "at least 1; 1 is none"),
     ))
     device = teachers.pick_device(config.device)
     network = load_network(config, device)
@@ -648,9 +657,9 @@ def main(config):
         images = checkpoint_images(config, device)
     else:
         images = open_images(config.samples, config.n)
-        if config.steps or config.sampler or config.guidance != 1 or config.compile or config.out:
-            raise UserError(f"{config.samples} is no checkpoint: --steps, --sampler, --guidance, --compile and --out "
-                            "have nothing to act on")
+        if config.arch or config.steps or config.sampler or config.guidance != 1 or config.compile or config.out:
+            raise UserError(f"{config.samples} is no checkpoint: --arch, --steps, --sampler, --guidance, --compile and "
+                            "--out have nothing to act on")
         images.about["sha256"] = images.pixel_hash()[:8]
     if config.features == "cifar10" and images.size != (32, 32):
         raise UserError(f"{config.samples} has images of {images.size[1]} x {images.size[0]}; --features cifar10 takes "

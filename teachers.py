@@ -2,13 +2,11 @@
 
     python teachers.py list
     python teachers.py sample cifar10 --steps 50 --sampler ddim --n 64 --out samples.npz
-    python teachers.py train --dataset cifar10
-    python teachers.py convert downloaded.pt --out teacher.pt
+    python teachers.py train --data my-pictures --size 32
+    python teachers.py convert downloaded.pt --arch iddpm-cifar10 --out teacher.pt
 
-The named teachers, with their SHA-256 in NAMED; any other name is taken as the path of a checkpoint.
-
-    name      file                 origin, licence, score
-    cifar10   weights/cifar10.pt   ours, from CIFAR-10's 50,000 training images; MIT; FID-cifar10net 0.845 (DDIM-50)
+The table NAMED below has the teachers with a name: ours and public ones, with origin, address, size, SHA-256, licence
+and score; list prints it. Any other name is taken as the path of a checkpoint.
 
 Two clocks. The chain has T steps with indices i = 0 .. T-1; index 0 is nearly clean, T-1 nearly pure noise (the
 papers' t is i + 1). Continuous time is t = (i + 1) / T in (0, 1]. Noise level: x_t = alpha_t x_0 + sigma_t eps with
@@ -29,21 +27,26 @@ import copy
 import csv
 import ctypes
 import dataclasses
+import errno
 import hashlib
 import io
 import json
 import math
 import os
 import pickle
+import shutil
 import sys
 import time
+import urllib.error
+import urllib.request
 import warnings
+from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
 import torch
 import torchvision
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from tqdm import tqdm
 
 import unet
@@ -53,7 +56,81 @@ ARCHITECTURES = {"unet": unet.UNet, "vit": vit.ViT}
 SIZES = unet.SIZES | vit.SIZES  # what new_network() builds, by name
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 PRECISIONS = ("auto", "fp32", "bf16")
-NAMED = {"cifar10": (WEIGHTS / "cifar10.pt", "45aba96ef11be0742add693e9ed33c27334ed57d10204edf094d36bdf72c04f5")}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The named teachers
+
+
+@dataclasses.dataclass(frozen=True)
+class Named:
+    """A teacher with a name. What its file holds is said by the file itself, or by `about` (see load()).
+
+    url      address of the file; a web page (by_hand) if a program cannot get it; "" if it is in weights/
+    sha256   "" if its publisher gives none: then it is recorded at the first download, and checked from then on
+    size     in bytes; of public weights computed from their number, in single precision. Half precision loads too
+    """
+
+    origin: str
+    licence: str
+    fid: str
+    file: str
+    size: int
+    url: str = ""
+    by_hand: bool = False
+    sha256: str = ""
+    about: dict = None
+
+
+def public_unet(size, pixels, classes=None, schedule="cosine", T=1000, **arguments):
+    """What the bare weights of a public U-Net are: they all predict noise and learned the variance, for RGB images.
+
+    Those with classes know no "no class": their label tables have one row a class.
+    """
+    config = SIZES[size] | dict(in_channels=3, out_channels=6, num_classes=classes) | arguments
+    return dict(arch="unet", config=config, image_shape=[3, pixels, pixels], classes=classes, predicts="eps",
+                learned_sigma=True, schedule=schedule, T=T)
+
+
+OPENAI, DRIVE = "https://openaipublic.blob.core.windows.net/diffusion/", "https://drive.google.com/file/d/"
+DKDM_FID = "of DKDM's teacher in this format (50 steps; arXiv 2409.03550)"
+NAMED = {
+    "cifar10": Named(
+        "ours, trained on CIFAR-10 with teachers.py", "MIT", "FID-cifar10net 0.845 (ours; 50 DDIM steps)",
+        "cifar10.pt", 5_793_885, sha256="45aba96ef11be0742add693e9ed33c27334ed57d10204edf094d36bdf72c04f5"),
+    "iddpm-cifar10": Named(
+        "openai/improved-diffusion, trained on CIFAR-10", "MIT", "FID 3.19 (4,000 steps; arXiv 2102.09672)",
+        "cifar10_uncond_50M_500K.pt", 210_185_752, OPENAI + "march-2021/cifar10_uncond_50M_500K.pt",
+        about=public_unet("iddpm-50m", 32, T=4000, index_scale=1000 / 4000)),
+    "iddpm-imagenet64": Named(
+        "openai/improved-diffusion, trained on ImageNet", "MIT", "FID 19.2 (4,000 steps; arXiv 2102.09672)",
+        "imagenet64_uncond_100M_1500K.pt", 484_255_768, OPENAI + "march-2021/imagenet64_uncond_100M_1500K.pt",
+        about=public_unet("iddpm-121m", 64, T=4000, index_scale=1000 / 4000)),
+    "adm-imagenet64": Named(
+        "openai/guided-diffusion, trained on ImageNet", "MIT", "FID 2.07 (250 steps; arXiv 2105.05233)",
+        "64x64_diffusion.pt", 1_183_617_816, OPENAI + "jul-2021/64x64_diffusion.pt",
+        about=public_unet("adm-296m", 64, classes=1000)),
+    "adm-lsun-bedroom": Named(
+        "openai/guided-diffusion, trained on LSUN bedroom", "MIT", "FID 1.90 (1,000 steps; arXiv 2105.05233)",
+        "lsun_bedroom.pt", 2_211_256_344, OPENAI + "jul-2021/lsun_bedroom.pt",
+        about=public_unet("adm-553m", 256, schedule="linear")),
+    "ddpm-ip-cifar10": Named(
+        "forever208/DDPM-IP, trained on CIFAR-10: ADM-IP or ADM-baseline", "MIT", f"FID 4.45 {DKDM_FID}", "ADM-IP.pt",
+        228_378_648, DRIVE + "107CyhiRazNZWkksvoyYRLn71Pcs5FOBo", by_hand=True, about=public_unet("adm-57m", 32)),
+    "ddpm-ip-celeba64": Named(
+        "forever208/DDPM-IP, trained on CelebA", "MIT", f"FID 4.43 {DKDM_FID}", "ADM-IP.pt",
+        1_180_545_816, DRIVE + "1Us9zKaIMh8dDlAZVXt3hR2FQYwhxEPYk", by_hand=True, about=public_unet("adm-296m", 64)),
+    "ddpm-ip-imagenet32": Named(
+        "forever208/DDPM-IP, trained on ImageNet", "MIT", f"FID 4.67 {DKDM_FID}", "ADM-IP.pt",
+        228_378_648, DRIVE + "1FFUJDk-__9y9DnAG6DKDx5W7LgEIuJyk", by_hand=True, about=public_unet("adm-57m", 32)),
+    "dit-xl2": Named(
+        "facebookresearch/DiT, trained on ImageNet, latents of 256 x 256 images", "CC BY-NC 4.0",
+        "FID 2.27 (250 steps, guidance 1.5, decoded; arXiv 2212.09748)", "DiT-XL-2-256x256.pt", 2_700_518_528,
+        "https://dl.fbaipublicfiles.com/DiT/models/DiT-XL-2-256x256.pt",
+        about=dict(arch="vit", config=SIZES["vit-xl2"] | dict(input_size=32, in_channels=4, num_classes=1001),
+                   image_shape=[4, 32, 32], classes=1000, predicts="eps", learned_sigma=True, schedule="linear",
+                   T=1000)),
+}
 
 
 class UserError(ValueError):
@@ -181,28 +258,37 @@ class Teacher:
     num_classes     classes that may be asked for; label num_classes is "no class". None: the network takes no labels
     predicts        "eps" | "x0" | "v", see the top of this file
     learned_sigma   whether C channels of variance interpolation follow the prediction
+    null_label      the label of "no class"; None without classes, and for networks trained without it (ADM's)
+    clip            whether samplers keep x0 in [-1, 1]: yes for images of 1 or 3 channels, no for latents
 
     Labels y are (B,) int64; None means "no class". guidance w is classifier-free guidance,
-    f(x, null) + w (f(x, c) - f(x, null)), so 1 is none; it costs a second network evaluation.
+    f(x, null) + w (f(x, c) - f(x, null)), so 1 is none; it costs a second network evaluation. w is a number, or one
+    for each sample (B,).
     """
 
     def __init__(self, net, schedule, image_shape, num_classes, predicts, learned_sigma):
         self.net, self.schedule = net, schedule
         self.image_shape, self.num_classes = tuple(image_shape), num_classes
         self.predicts, self.learned_sigma = predicts, learned_sigma
+        rows = getattr(net, "num_classes", None)
+        self.null_label = None if rows is not None and rows == num_classes else num_classes
+        self.clip = self.image_shape[0] in (1, 3)
 
     def _predict(self, x, i, y, guidance):
         """The network's own output, float32 (B, C or 2C, ...), its prediction guided."""
         C = x.shape[1]
         if self.num_classes is None:
-            if guidance != 1 or y is not None:
+            if is_guided(guidance) or y is not None:
                 raise UserError("this teacher knows no classes: leave labels and guidance out")
             return self.net(x, i).float()
-        null = torch.full((len(x),), self.num_classes, device=x.device)
-        if guidance == 1 or y is None:
+        if self.null_label is None and (y is None or is_guided(guidance)):
+            raise UserError('this teacher knows no "no class": give it labels, and leave guidance out')
+        null = None if self.null_label is None else torch.full((len(x),), self.null_label, device=x.device)
+        if y is None or not is_guided(guidance):
             return self.net(x, i, null if y is None else y).float()
         with_class, without = self.net(x.repeat(2, 1, 1, 1), i.repeat(2), torch.cat([y, null])).float().chunk(2)
-        guided = without[:, :C] + guidance * (with_class[:, :C] - without[:, :C])
+        w = per_sample(guidance, x) if torch.is_tensor(guidance) else guidance
+        guided = without[:, :C] + w * (with_class[:, :C] - without[:, :C])
         return torch.cat([guided, with_class[:, C:]], dim=1)
 
     def eps_form(self, x, i, y=None, guidance=1.0):
@@ -218,9 +304,14 @@ class Teacher:
 
     @torch.no_grad()
     def x0(self, x, t, y=None, guidance=1.0):
-        """f_phi: the clean image predicted from x (B, C, H, W) at continuous times t (B,), not clipped."""
+        """f_phi: the clean image predicted from x (B, C, H, W) at continuous times t (B,).
+
+        Kept in [-1, 1] as in the samplers where it may leave it far: for teachers that predict noise, whose errors
+        near t = 1 are divided by a small alpha, and under guidance.
+        """
         p = self._predict(x, t * self.schedule.T - 1, y, guidance)[:, :x.shape[1]]
-        return to_x0(self.predicts, p, x, self.schedule.alpha(t), self.schedule.sigma(t))
+        x0 = to_x0(self.predicts, p, x, self.schedule.alpha(t), self.schedule.sigma(t))
+        return x0.clamp(-1, 1) if self.clip and (self.predicts == "eps" or is_guided(guidance)) else x0
 
     @torch.no_grad()
     def ddim(self, x_T, steps, y=None, guidance=1.0, t_max=None, t_min=None):
@@ -228,8 +319,8 @@ class Teacher:
 
         Without t_max and t_min: ADM's sampler, at indices 0, k, 2k, ... for the stride k that gives `steps` of them
         (UserError if none does), x0 clipped to [-1, 1]. With them: the path that BOOT's student learns; calls at
-        `steps` times evenly spaced from t_max to t_min, unclipped; the last call's x0 is the image, so that one step
-        is f(x_T, t_max).
+        `steps` times evenly spaced from t_max to t_min; the last call's x0 is the image, so that one step is
+        f(x_T, t_max).
         """
         x, B = x_T, len(x_T)
         if t_max is None:
@@ -237,7 +328,7 @@ class Teacher:
             chain = self.schedule.respaced(indices)
             for k in reversed(range(steps)):
                 out = self.eps_form(x, torch.full((B,), indices[k], device=x.device), y, guidance)
-                _, _, x0, eps = chain.p_mean_variance(out, x, torch.full((B,), k))
+                _, _, x0, eps = chain.p_mean_variance(out, x, torch.full((B,), k), self.clip)
                 x = chain._alpha[k - 1].item() * x0 + chain._sigma[k - 1].item() * eps if k else x0
             return x
         times = torch.linspace(t_max, t_min, steps, device=x.device)
@@ -260,11 +351,16 @@ class Teacher:
         chain = self.schedule.respaced(indices)
         for k in reversed(range(steps)):
             out = self.eps_form(x, torch.full((len(x),), indices[k], device=x.device), y, guidance)
-            mean, log_variance, _, _ = chain.p_mean_variance(out, x, torch.full((len(x),), k))
+            mean, log_variance, _, _ = chain.p_mean_variance(out, x, torch.full((len(x),), k), self.clip)
             if k == 0:
                 return mean
             noise = torch.randn_like(x) if noises is None else next(noises)
             x = mean + (0.5 * log_variance).exp() * noise
+
+
+def is_guided(guidance):
+    """Whether classifier-free guidance w changes anything: a number other than 1, or a number for each sample."""
+    return torch.is_tensor(guidance) or guidance != 1
 
 
 def to_x0(predicts, p, x, alpha, sigma):
@@ -342,51 +438,130 @@ def read(path):
         raise UserError(f"{path} is truncated or no PyTorch checkpoint: get it again") from None
 
 
-def load(path):
-    """A checkpoint as checkpoint() describes it. UserError for anything else.
+DESCRIPTION = {"config", "image_shape", "classes", "predicts", "learned_sigma", "schedule", "T"}
+NOTES = {"arch", "training", "network", "parameters", "null_label", "out_channels_meaning", "network_time"}
 
-    A bare state dict of a U-Net, the format of the public ADM and improved-DDPM weights, is taken too if a file
-    NAME.json beside it gives config (the arguments of UNet), image_shape, predicts, learned_sigma, schedule, T, and
-    classes (without the "no class" row; null for none).
+
+def load(name_or_path, arch=""):
+    """A checkpoint as checkpoint() describes it: of a named teacher, or read from a file. UserError for anything else.
+
+    Bare state dicts, the format of the public ADM, improved-DDPM and DiT weights, do not say what they are. `arch`
+    does: the name of a teacher whose file has the same format, or a JSON file with
+
+        arch            "unet" (default) or "vit"
+        config          arguments of UNet or ViT
+        image_shape     [C, H, W]
+        classes         without the "no class" row; null for none
+        predicts        "eps", "x0" or "v"
+        learned_sigma   true or false
+        schedule, T     "cosine" or "linear", number of steps
+
+    and perhaps "training", any notes. Without `arch` that file is NAME.json beside NAME.pt.
     """
+    path = name_or_path
+    if name_or_path in NAMED:
+        if arch:
+            raise UserError(f"{name_or_path} is known by its name: leave --arch out")
+        path, arch = locate(name_or_path), name_or_path if NAMED[name_or_path].about else ""
     content = read(path)
     if isinstance(content, dict) and content and all(torch.is_tensor(value) for value in content.values()):
-        description = Path(path).with_suffix(".json")
-        if not description.is_file():
-            raise UserError(f"{path} holds bare weights: {description.name} must say what they are, see teachers.load")
-        try:
-            about = json.loads(description.read_text())
-            return {"arch": "unet", "arch_args": about["config"], "weights": content, "schedule": about["schedule"],
-                    "T": about["T"], "predicts": about["predicts"], "learned_sigma": about["learned_sigma"],
-                    "image_shape": about["image_shape"], "num_classes": about["classes"], "method": "teacher",
-                    "config": about.get("training", {})}
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{description} does not describe a teacher ({error!r}): see teachers.load") from None
+        about = describe(arch or Path(path).with_suffix(".json"), path)
+        return {"arch": about.get("arch", "unet"), "arch_args": about["config"], "weights": content,
+                "schedule": about["schedule"], "T": about["T"], "predicts": about["predicts"],
+                "learned_sigma": about["learned_sigma"], "image_shape": about["image_shape"],
+                "num_classes": about["classes"], "method": "teacher", "config": about.get("training", {})}
     if not isinstance(content, dict) or not CHECKPOINT <= content.keys():
-        raise UserError(f"{path} is no model checkpoint of this project: see teachers.load for what is taken")
+        held = f" (it holds {', '.join(map(str, list(content)[:6]))})" if isinstance(content, dict) else ""
+        raise UserError(f"{path} is no model checkpoint of this project, and no bare state dict{held}: see "
+                        "teachers.load for what is taken")
+    if arch:
+        raise UserError(f"{path} says itself what it is: leave --arch out")
     return content
+
+
+def describe(arch, path):
+    """What the bare weights at path are, as load() wants it: arch names a teacher or a JSON file."""
+    if arch in NAMED:
+        if NAMED[arch].about is None:
+            raise UserError(f"--arch {arch}: its file says itself what it is; choose a public one of teachers.py list")
+        return NAMED[arch].about
+    if not Path(arch).is_file():
+        raise UserError(f"{path} holds bare weights, and there is no {arch} to say what they are: give --arch a name "
+                        "of teachers.py list, or a JSON file as teachers.load describes it")
+    try:
+        about = json.loads(Path(arch).read_text())
+        wrong = [f"{key} is missing" for key in sorted(DESCRIPTION - about.keys())]
+        wrong += [f"{key} is unknown" for key in sorted(about.keys() - DESCRIPTION - NOTES)]
+        if not isinstance(about["config"], dict):
+            wrong.append("config is no dictionary")
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        wrong = [repr(error)]
+    if wrong:
+        raise UserError(f"{arch} does not describe a teacher ({', '.join(wrong)}): see teachers.load")
+    return about
 
 
 def from_checkpoint(content, path, device="cpu"):
     """The Teacher in a checkpoint dict, in eval mode and without gradients. UserError if the parts do not fit."""
+    arch, weights = content["arch"], content["weights"]
     try:
-        net = ARCHITECTURES[content["arch"]](**content["arch_args"])
-        net.load_state_dict(content["weights"])
-        if content["predicts"] not in ("eps", "x0", "v"):
-            raise ValueError(f"predicts is {content['predicts']!r}, not eps, x0 or v")
-        return Teacher(net.requires_grad_(False).eval().to(device), Schedule(content["schedule"], content["T"]),
-                       content["image_shape"], content["num_classes"], content["predicts"], content["learned_sigma"])
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-        first = " ".join(str(error).split())[:300]
-        raise UserError(f"{path}: weights do not fit the architecture it names, {content['arch']!r}: {first}") from None
+        if arch not in ARCHITECTURES:
+            raise ValueError(f"arch is {arch!r}, not unet or vit")
+        net = ARCHITECTURES[arch](**content["arch_args"])
+        why = misfit(net, weights)
+        if why:
+            raise ValueError(why)
+        net.load_state_dict(weights)
+        schedule, (C, H, W) = Schedule(content["schedule"], content["T"]), content["image_shape"]
+        classes, out = content["num_classes"], 2 * C if content["learned_sigma"] else C
+        for fits, what in (
+                (content["predicts"] in ("eps", "x0", "v"), f"predicts is {content['predicts']!r}, not eps, x0 or v"),
+                (net.arguments["in_channels"] == C, f"image_shape has {C} channels, the network in_channels "
+                                                    f"{net.arguments['in_channels']}"),
+                (net.out_channels == out, f"the network has {net.out_channels} output channels; with learned_sigma "
+                                          f"{content['learned_sigma']} there are {out}"),
+                (net.arguments.get("input_size", H) == H == (W if arch == "vit" else H),
+                 f"image_shape {[C, H, W]} is not the network's input_size"),
+                (net.num_classes in ((None,) if classes is None else (classes, classes + 1)),
+                 f"classes is {classes}, the network's num_classes {net.num_classes}")):
+            if not fits:
+                raise ValueError(what)
+        return Teacher(net.requires_grad_(False).eval().to(device), schedule, (C, H, W), classes, content["predicts"],
+                       content["learned_sigma"])
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, ZeroDivisionError) as error:
+        first = " ".join(str(error).split())[:500]
+        raise UserError(f"{path}: weights do not fit the architecture it names, {arch!r}: {first}") from None
 
 
-def new_network(size, image_shape, num_classes, learned_sigma):
+def misfit(net, weights):
+    """Why a state dict does not load into net, "" if it does: the first wrong keys, and the arguments to change."""
+    wanted, found = ({name: tuple(w.shape) for name, w in state.items()} for state in (net.state_dict(), weights))
+    wrong = [f"{name} is missing" for name in wanted if name not in found]
+    wrong += [f"{name} is not expected" for name in found if name not in wanted]
+    wrong += [f"{name} is {found[name]}, not {wanted[name]}" for name in wanted if wanted[name] != found.get(name, ())
+              and name in found]
+    if not wrong:
+        return "" if all(w.isfinite().all() for w in weights.values()) else "some weights are not finite"
+    text = f"{', '.join(wrong[:3])}{f' and {len(wrong) - 3} more' if len(wrong) > 3 else ''}"
+    for arch, module in (("unet", unet), ("vit", vit)):
+        with contextlib.suppress(KeyError, ValueError, ZeroDivisionError):
+            told = module.arguments_of(weights)
+            if type(net) is not ARCHITECTURES[arch]:
+                return f"{text}; these are weights of arch {arch!r}"
+            given = {name: tuple(v) if isinstance(v, list) else v for name, v in net.arguments.items()}
+            other = [f"{name} {value}, not {given[name]}" for name, value in told.items() if value != given[name]]
+            return f"{text}; by their shapes they have {', '.join(other) or 'other heads'}"
+    return text
+
+
+def new_network(size, image_shape, num_classes, learned_sigma, null_label=True):
     """A network of the named size with random weights for images (C, H, W), and labels if num_classes is not None.
+
+    null_label: whether the label table has one more row, the last, for "no class".
 
     UserError if images of this shape do not fit it, which is tried.
     """
-    (C, H, W), rows = image_shape, None if num_classes is None else num_classes + 1  # the last row is "no class"
+    (C, H, W), rows = image_shape, None if num_classes is None else num_classes + null_label
     try:
         if size in vit.SIZES:
             if H != W:
@@ -403,17 +578,77 @@ def new_network(size, image_shape, num_classes, learned_sigma):
     return net
 
 
-def load_teacher(name_or_path, device="cpu"):
-    """The named teacher (see the top of this file), or the one in a checkpoint file. UserError if there is none."""
-    path = name_or_path
-    if name_or_path in NAMED:
-        path, sha256 = NAMED[name_or_path]
-        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
-            raise UserError(f"{path} is not the file this version came with (SHA-256 differs): get it again")
-    content = load(path)
+def load_teacher(name_or_path, device="cpu", arch=""):
+    """The named teacher (see NAMED), or the one in a checkpoint file; arch as in load(). UserError if there is none."""
+    content = load(name_or_path, arch)
     if content["method"] == "boot":
-        raise UserError(f"{path} holds a one-step BOOT student, not a teacher: sample it with boot.py --sample")
-    return from_checkpoint(content, path, device)
+        raise UserError(f"{name_or_path} holds a one-step BOOT student, not a teacher: sample it with boot.py --sample")
+    return from_checkpoint(content, name_or_path, device)
+
+
+def locate(name):
+    """The Path of a named teacher's file, downloaded to torch.hub's cache if need be, its SHA-256 checked."""
+    named = NAMED[name]
+    if not named.url:
+        path, recorded = WEIGHTS / named.file, named.sha256
+        if not path.is_file():
+            raise UserError(f"{path} is missing: get this version's weights/ again")
+    else:
+        path = Path(torch.hub.get_dir()) / "checkpoints" / named.file
+        record = path.with_name(path.name + ".sha256")
+        if named.by_hand:
+            raise UserError(f"{name} has to be downloaded by hand, in a browser, from {named.url}: then give its path "
+                            f"as the teacher, with --arch {name}")
+        if not path.is_file():
+            record.unlink(missing_ok=True)
+            download(named.url, path)
+        if not named.sha256 and not record.is_file():
+            record.write_text(sha256(path) + "\n")
+            print(f"{path}: sha256 {record.read_text().strip()}, recorded and checked from now on", file=sys.stderr)
+        recorded = named.sha256 or record.read_text().strip()
+    if sha256(path) != recorded:
+        raise UserError(f"{path} is not the file it was when it came (SHA-256 differs): " + (
+            "delete it, and it is downloaded again" if named.url else "get it again"))
+    return path
+
+
+def sha256(path):
+    """SHA-256 of a file, hexadecimal."""
+    return hashlib.sha256(np.memmap(path, np.uint8, "r")).hexdigest()  # mapped: the file may be larger than the memory
+
+
+def download(url, path):
+    """Gets url into path; a transfer that broke off goes on where it was. UserError, one line, if it cannot be had."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    by_hand = f"or put the file at {path} by hand"
+    have = part.stat().st_size if part.is_file() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            have = have if response.status == 206 else 0  # 200: the server cannot go on, and sends all of it
+            length = int(response.headers["Content-Length"] or 0)
+            if length > shutil.disk_usage(path.parent).free:
+                raise UserError(f"no space for {length / 1e6:.0f} MB in {path.parent}: make room, or set TORCH_HOME")
+            with open(part, "ab" if have else "wb") as f, tqdm(
+                    desc=path.name, initial=have, total=have + length, unit="B", unit_scale=True) as progress:
+                while chunk := response.read(2**20):
+                    f.write(chunk)
+                    progress.update(len(chunk))
+        if length and part.stat().st_size != have + length:
+            raise ConnectionError(f"{part.stat().st_size} of {have + length} bytes arrived")
+    except urllib.error.HTTPError as error:
+        if error.code == 416:  # what is there is longer than the file
+            part.unlink()
+            raise UserError(f"{part} did not fit {url} and is deleted: run the same command again") from None
+        raise UserError(f"{url}: the server answers {error.code} {error.reason}; try again later, {by_hand}") from None
+    except (OSError, HTTPException) as error:
+        if getattr(error, "errno", None) == errno.ENOSPC:
+            raise UserError(f"no space left for {path.name} in {path.parent}: make room and run the same command "
+                            "again; it goes on from there") from None
+        again = "run the same command again, it goes on from there" if part.is_file() else "check the network"
+        raise UserError(f"cannot download {url} ({getattr(error, 'reason', error)}): {again}, {by_hand}") from None
+    os.replace(part, path)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -456,9 +691,11 @@ def add_options(parser, config_class):
             parser.add_argument(flag, action="store_true", default=argparse.SUPPRESS, help=text)
         else:
             if field.default not in ("", (), None):
-                text += f" (default: {field.default:g})" if field.type is float else f" (default: {field.default})"
+                values = field.default if field.type is tuple else (field.default,)
+                text += f" (default: {' '.join(f'{v:g}' if isinstance(v, float) else str(v) for v in values)})"
             how = {"type": field.type} | {key: value for key, value in field.metadata.items() if key != "help"}
-            parser.add_argument(flag, default=argparse.SUPPRESS, help=text, **how)
+            flags = [flag, *how.pop("also", [])]
+            parser.add_argument(*flags, default=argparse.SUPPRESS, help=text, **how)
 
 
 def config_from(args, config_class):
@@ -476,7 +713,9 @@ def require(config, conditions):
     """UserError for the first option out of its range; conditions: (field name, fine or not, what it must be)."""
     for name, fine, wanted in conditions:
         if not fine:
-            raise UserError(f"--{name.replace('_', '-')} is {getattr(config, name)}, but must be {wanted}")
+            value = getattr(config, name)
+            shown = " ".join(f"{v:g}" for v in value) if isinstance(value, tuple) else value
+            raise UserError(f"--{name.replace('_', '-')} is {shown}, but must be {wanted}")
 
 
 class Parser(argparse.ArgumentParser):
@@ -511,6 +750,12 @@ def keep_freed_memory():
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(-4, 0)   # M_MMAP_MAX: no block from mmap
         mallopt(-1, -1)  # M_TRIM_THRESHOLD: give none back
+
+
+def run_name(teacher):
+    """What a teacher, a name or a path, is called in the name of a run's folder: runs/NAME/teacher.pt is NAME."""
+    path = Path(teacher)
+    return path.parent.name if path.stem in ("teacher", "student") and path.parent.name else path.stem
 
 
 def open_run(config):
@@ -564,9 +809,11 @@ def to_uint8(images):
 
 
 def save_grid(images, path, columns=8):
-    """A PNG of images (N, C, H, W) in [-1, 1], `columns` a row, small ones enlarged to some 64 pixels."""
+    """A PNG of images (N, C, H, W) in [-1, 1], `columns` a row, small ones enlarged to some 64 pixels.
+
+    Of latents, whose C is 4, it shows the first three channels."""
     scale = max(1, 64 // images.shape[-1])
-    enlarged = to_uint8(images).cpu().repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+    enlarged = to_uint8(images[:, :3]).cpu().repeat_interleave(scale, 2).repeat_interleave(scale, 3)
     torchvision.utils.save_image(enlarged / 255, path, nrow=columns, padding=2, pad_value=1.0)
 
 
@@ -577,7 +824,7 @@ def save_rows(rows, path, size=64):
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
     for r, (label, images) in enumerate(rows):
         draw.text((8, r * (size + gap) + size / 2), label, fill="black", font=font, anchor="lm")
-        for c, pixels in enumerate(to_uint8(images).cpu().permute(0, 2, 3, 1).numpy()):
+        for c, pixels in enumerate(to_uint8(images[:, :3]).cpu().permute(0, 2, 3, 1).numpy()):
             tile = Image.fromarray(pixels.repeat(3, axis=2) if pixels.shape[2] == 1 else pixels)
             tile = tile.resize((size, size), Image.Resampling.NEAREST)
             sheet.paste(tile, (margin + c * (size + gap), r * (size + gap)))
@@ -588,17 +835,28 @@ def save_rows(rows, path, size=64):
 # Training a teacher from data (improved DDPM, with the choice of what to predict)
 
 
+DATASETS = {"cifar10": torchvision.datasets.CIFAR10, "mnist": torchvision.datasets.MNIST,
+            "fashion-mnist": torchvision.datasets.FashionMNIST, "celeba": torchvision.datasets.CelebA}
+MOST_CLASSES = 100_000
+
+
 @dataclasses.dataclass
 class Config:
     """One training run of a teacher."""
 
-    dataset: str = opt("cifar10", "what to train on", choices=("cifar10",))
-    data: str = opt("data", "the images: an .npz with arr_0 uint8 (N, H, W, C) and, if there are classes, arr_1 (N,), "
-                            "or a folder of such files; into a folder without any, torchvision downloads CIFAR-10")
+    dataset: str = opt("", "one of torchvision's, downloaded into --data (default: cifar10, if there is no --data)",
+                       choices=tuple(DATASETS))
+    data: str = opt("", "without --dataset, images of your own: a folder of pictures, its subfolders the classes, if "
+                        "any; or an .npz with arr_0 uint8 (N, H, W, C), arr_1 (N,) if there are classes, or a folder "
+                        "of such files. With it, the folder for its files (default: data)")
+    size: int = opt(0, "pixels of a side; images are cropped to their middle square and resized (default: as they "
+                       "are; 64 for celeba)")
+    flip: float = opt(None, "chance that an image is mirrored; 0 for letters and digits (default: 0.5; 0 for mnist)")
     mix: float = opt(0.0, "share of the images at --data that real ones from --real replace (DKDM's data-limited "
                           "training: 0.05 to 0.2)")
-    real: str = opt("data", "the real images of --mix, given like --data")
-    arch: str = opt("tiny", "named size of the network, a U-Net or a ViT", choices=tuple(SIZES))
+    real: str = opt("data", "the real images of --mix: those of --dataset, cifar10 by default, are kept here")
+    arch: str = opt("tiny", "named size of the network; nano, tiny and vit-tiny suit a CPU, the others a GPU",
+                    choices=tuple(SIZES))
     predicts: str = opt("v", "what the network predicts: v, eps or x0", choices=("v", "eps", "x0"))
     schedule: str = opt("cosine", "noise schedule", choices=("cosine", "linear"))
     steps: int = opt(16_000, "training steps")
@@ -611,17 +869,23 @@ class Config:
     precision: str = opt("auto", "fp32, bf16 (autocast), or auto: bf16 where it pays", choices=PRECISIONS)
     sample_every: int = opt(1000, "steps between picture grids (DDIM, 50 steps)")
     save_every: float = opt(60.0, "seconds between saves")
-    out: str = opt("", "run folder (default: runs/teacher-DATASET)")
+    out: str = opt("", "run folder (default: runs/teacher-NAME, of the dataset or of your folder)")
     resume: bool = opt(False, "go on with the run in --out; its options are taken over")
 
     def __post_init__(self):
-        self.out = self.out or f"runs/teacher-{self.dataset}"
+        self.dataset = self.dataset or ("" if self.data else "cifar10")
+        self.data = self.data or "data"
+        self.flip = (0.0 if self.dataset == "mnist" else 0.5) if self.flip is None else self.flip
+        self.out = self.out or f"runs/teacher-{self.dataset or Path(self.data).resolve().stem}"
 
 
-def load_images(dataset, path, split="train"):
+def load_images(dataset, path, split="train", size=0):
     """The images of a split, "train" or "test": uint8 (N, C, H, W), and labels, int64 (N,) or None.
 
-    Files of a folder whose names start with "test" are the test images. UserError if they cannot be had.
+    dataset  a name in DATASETS, which torchvision downloads to the folder path; "" for images of one's own
+    path     of those: a folder of pictures, an .npz, or a folder of .npz files; the latter two go before a download.
+             Files of a folder whose names start with "test" are the test images
+    size     pixels of a side, 0: as they are.  UserError, which names the file, if they cannot be had as asked.
     """
     path = Path(path)
     files = [path] if path.suffix == ".npz" else sorted(path.glob("*.npz"))
@@ -631,16 +895,88 @@ def load_images(dataset, path, split="train"):
             parts = [np.load(file) for file in files]
             images = np.concatenate([part["arr_0"] for part in parts])
             labels = np.concatenate([part["arr_1"] for part in parts]) if "arr_1" in parts[0] else None
+            if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3) or not len(images):
+                raise ValueError(f"arr_0 is {images.dtype} {images.shape}, not uint8 (N, H, W, C) with C 1 or 3")
+            if size:
+                images = np.stack([square(Image.fromarray(image.squeeze()), size) for image in images])
+        elif dataset:
+            images, labels = torchvision_images(dataset, path, split, size)
         else:
-            cifar = torchvision.datasets.CIFAR10(path, train=split == "train", download=True)
-            images, labels = cifar.data, np.array(cifar.targets)
-        if images.dtype != np.uint8 or images.ndim != 4 or (labels is not None and len(labels) != len(images)):
-            raise ValueError(f"arr_0 is {images.dtype} {images.shape}, not uint8 (N, H, W, C) with as many labels")
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"no {dataset} images in {path} ({reason}): name their place with --data") from None
+            images, labels = folder_images(path, size)
+        if labels is not None and (labels.shape != (len(images),) or labels.dtype.kind not in "iu" or labels.min() < 0
+                                   or labels.max() > MOST_CLASSES):
+            raise ValueError(f"labels are {labels.dtype} {labels.shape}, from {labels.min()} to {labels.max()}, not "
+                             f"whole numbers from 0 to {MOST_CLASSES}, one an image")
+    except UserError:
+        raise
+    except Exception as error:  # a broken file can fail in any way
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"no {dataset or 'usable'} images in {path} ({reason}): name their place with --data") from None
+    images = images.reshape(*images.shape[:3], -1)  # gray ones may have no axis of channels
     return (torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(),
-            None if labels is None else torch.from_numpy(labels).long())
+            None if labels is None else torch.from_numpy(labels.astype(np.int64)))
+
+
+def torchvision_images(dataset, path, split, size):
+    """Images uint8 (N, H, W, 3) or (N, H, W), and labels or None, of a dataset that torchvision downloads to path."""
+    if dataset == "celeba":  # its labels are 40 attributes, no classes
+        try:
+            files = torchvision.datasets.CelebA(path, split, target_type=[], download=True)
+        except (ImportError, RuntimeError, OSError) as error:  # torchvision wants a package, and Google often refuses
+            raise UserError(f"CelebA cannot be downloaded ({' '.join(str(error).split())[:200]}): get "
+                            f"img_align_celeba.zip and the .txt files from its web page, and put them into "
+                            f"{path / 'celeba'}") from None
+        pictures = (files[k][0] for k in tqdm(range(len(files)), desc="reading CelebA", unit=" images"))
+        return np.stack([square(picture, size or 64) for picture in pictures]), None
+    data = DATASETS[dataset](path, train=split == "train", download=True)
+    images, labels = (np.array(x) for x in (data.data, data.targets))
+    return np.stack([square(Image.fromarray(image), size) for image in images]) if size else images, labels
+
+
+def folder_images(path, size):
+    """Images uint8 (N, H, W, 3), or (N, H, W) if all are gray, of the pictures in a folder and its subfolders.
+
+    Labels number the subfolders, in alphabetical order, if there are several; else None. Hidden files are left out.
+    UserError for a picture that cannot be read or is not 8-bit, and for sizes that differ where none is asked for.
+    """
+    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in torchvision.datasets.folder.IMG_EXTENSIONS
+                   and not any(part.startswith(".") for part in file.relative_to(path).parts))
+    if not files:
+        raise UserError(f"no pictures in {path}: check the path" if path.is_dir() else f"no folder or .npz at {path}")
+    of = [file.relative_to(path).parts[0] if file.parent != path else "" for file in files]
+    classes = sorted(set(of))
+    if len(classes) > 1 and "" in classes:
+        raise UserError(f"{path} has pictures of its own and some in {path / classes[1]}: subfolders are classes, so "
+                        "put all pictures into subfolders, or none")
+    images, gray = [], True
+    for file in tqdm(files, desc=f"reading {path}", unit=" images"):
+        try:
+            with Image.open(file) as picture:
+                if picture.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"):
+                    raise UserError(f"{file} is of mode {picture.mode}, not 8 bits a channel: convert it")
+                gray &= picture.mode in ("1", "L", "LA")
+                picture = ImageOps.exif_transpose(picture)  # as its camera was held
+                if picture.has_transparency_data:  # on white
+                    picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture.convert("RGBA"))
+                image = picture.convert("RGB")
+                images.append(square(image, size) if size else np.asarray(image))
+        except UserError:
+            raise
+        except Exception as error:  # a broken file can fail in any way
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{file} cannot be read ({reason}): repair it, or take it away") from None
+        if images[-1].shape != images[0].shape:
+            raise UserError(f"{file} has {images[-1].shape[1]} x {images[-1].shape[0]} pixels, {files[0]} "
+                            f"{images[0].shape[1]} x {images[0].shape[0]}: make them equal by --size, as in --size 32")
+    if len(classes) > 1:
+        tqdm.write(f"classes: {', '.join(f'{k} {name}' for k, name in enumerate(classes))}")
+    images = np.stack(images)
+    return images[..., 0] if gray else images, np.array([classes.index(c) for c in of]) if len(classes) > 1 else None
+
+
+def square(picture, size):
+    """The middle square of a PIL image, resized to size x size: uint8 (size, size, 3) or (size, size)."""
+    return np.asarray(ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS))
 
 
 def mixed(images, labels, real, real_labels, share, generator):
@@ -681,9 +1017,19 @@ def hybrid_loss(out, image, x, noise, i, schedule, predicts):
     return simple, vlb
 
 
+def duration(seconds):
+    """Seconds in words: "45 s", "12 min", "3 h 20 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds // 3600:.0f} h {seconds % 3600 / 60:.0f} min"
+
+
 def train(config):
     """Trains a teacher; returns the path of its checkpoint. Leaves in the run folder what boot.py's main leaves."""
     require(config, (
+        ("dataset", not config.dataset or config.dataset in DATASETS, f"one of {', '.join(DATASETS)}"),
+        ("size", config.size >= 0, "0 or more"),
+        ("flip", 0 <= config.flip <= 1, "in [0, 1]"),
         ("mix", 0 <= config.mix <= 1, "in [0, 1]"),
         ("arch", config.arch in SIZES, f"one of {', '.join(SIZES)}"),
         ("steps", config.steps >= 1, "at least 1"),
@@ -696,10 +1042,13 @@ def train(config):
         ("save_every", config.save_every >= 0, "0 or more"),
     ))
     device = pick_device(config.device)
-    images, labels = load_images(config.dataset, config.data)
+    if not config.resume and Path(config.out).exists():
+        open_run(config)  # refuses now, not after the images are read
+    images, labels = load_images(config.dataset, config.data, size=config.size)
     generator = torch.Generator().manual_seed(config.seed)
     if config.mix:
-        images, labels = mixed(images, labels, *load_images(config.dataset, config.real), config.mix, generator)
+        real = load_images(config.dataset or "cifar10", config.real, size=config.size)
+        images, labels = mixed(images, labels, *real, config.mix, generator)
     classes, shape = None if labels is None else int(labels.max()) + 1, tuple(images.shape[1:])
     torch.manual_seed(config.seed)  # initial weights, and dropout
     net = new_network(config.arch, shape, classes, learned_sigma=True).to(device)
@@ -724,6 +1073,30 @@ def train(config):
                                   "rng": torch.get_rng_state()})
         save(folder / "teacher.pt", checkpoint(average, "teacher", dataclasses.asdict(config)))
 
+    def losses(image, y, i, noise):
+        alpha, sigma = schedule.levels(i, image)
+        x = alpha * image + sigma * noise
+        with autocast():
+            out = net(x, i.to(device), y).float()
+        return hybrid_loss(out, image, x, noise, i.to(device), schedule, config.predicts)
+
+    def seconds_a_step():
+        """Of forward and backward pass, the most of a step, on a batch of noise; the first of three warms up."""
+        x = torch.randn(config.batch, *shape, device=device)
+        y = None if classes is None else torch.zeros(config.batch, dtype=torch.long, device=device)
+        for _ in range(3):
+            began = time.monotonic()
+            sum(losses(x, y, torch.zeros(config.batch, dtype=torch.long), x)).mean().backward()
+            next(net.parameters()).grad.sum().item()  # waits for a GPU
+        return time.monotonic() - began
+
+    with torch.random.fork_rng():  # so that dropout in it changes nothing
+        seconds = seconds_a_step()
+    tqdm.write(f"{len(images):,} images of {' x '.join(map(str, shape))}, {classes or 'no'} classes; {config.arch}, "
+               f"{sum(p.numel() for p in net.parameters()) / 1e6:.1f} M parameters, on {device}")
+    left = config.steps - start
+    tqdm.write(f"{left:,} steps of {config.batch} images: about {duration(left * seconds)} ({seconds:.2f} s a step); "
+               f"pictures each {config.sample_every:,} steps in {folder / 'samples'}")
     if not saved:
         save_run(0)
     log = open_log(folder / "log.csv", ["step", "simple", "vlb", "images_per_s"], start)
@@ -731,7 +1104,7 @@ def train(config):
     progress = tqdm(range(start, config.steps), initial=start, total=config.steps, desc="teacher", dynamic_ncols=True)
     for step in progress:
         rows = torch.randint(len(images), (config.batch,), generator=generator)
-        flip = torch.rand(config.batch, 1, 1, 1, generator=generator) < 0.5
+        flip = torch.rand(config.batch, 1, 1, 1, generator=generator) < config.flip
         image = images[rows].float() / 127.5 - 1
         image = torch.where(flip, image.flip(3), image).to(device)
         y = None
@@ -740,12 +1113,7 @@ def train(config):
             y = torch.where(dropped, classes, labels[rows]).to(device)
         i = torch.randint(schedule.T, (config.batch,), generator=generator)
         noise = torch.randn(image.shape, generator=generator).to(device)
-        alpha, sigma = schedule.levels(i, image)
-        x = alpha * image + sigma * noise
-
-        with autocast():
-            out = net(x, i.to(device), y).float()
-        simple, vlb = hybrid_loss(out, image, x, noise, i.to(device), schedule, config.predicts)
+        simple, vlb = losses(image, y, i, noise)
         loss = simple.mean() + vlb.mean() * schedule.T / 1000  # one of T terms, weighed 0.001 each (improved DDPM)
         optimizer.zero_grad()
         loss.backward()
@@ -785,6 +1153,9 @@ def train(config):
 # Command line
 
 
+ARCH_HELP = "what bare public weights are: a name of teachers.py list, or a JSON file (default: NAME.json beside them)"
+
+
 def labels_for(n, num_classes, classes=None):
     """Labels (n,) that cycle through `classes` (none given: all), or None for a model without classes.
 
@@ -801,13 +1172,15 @@ def labels_for(n, num_classes, classes=None):
 
 
 def sample_command(args):
-    """Writes args.n images of a teacher as .npz, and the first 64 as a .png beside it."""
+    """Writes args.n images of a teacher as .npz, and the first 64 as a .png beside it. Latents are left as float32."""
     if args.n < 1 or args.batch < 1:
         raise UserError("--n and --batch must be at least 1")
+    if not 1 <= args.guidance < math.inf:
+        raise UserError(f"--guidance is {args.guidance}, but must be at least 1; 1 is none")
     if Path(args.out).suffix != ".npz" or not Path(args.out).parent.is_dir():
         raise UserError(f"--out {args.out}: give a file that ends in .npz, in a folder that exists")
     device = pick_device(args.device)
-    teacher = load_teacher(args.teacher, device)
+    teacher = load_teacher(args.teacher, device, args.arch)
     y = labels_for(args.n, teacher.num_classes, args.classes)
     {"ddim": ddim_indices, "ddpm": ddpm_indices}[args.sampler](args.steps, teacher.schedule.T)  # refuses now, not later
     generator = torch.Generator().manual_seed(args.seed)
@@ -820,18 +1193,18 @@ def sample_command(args):
         labels = None if y is None else y[k:k + args.batch].to(device)
         with autocast():
             x = getattr(teacher, args.sampler)(x_T[k:k + args.batch].to(device), args.steps, labels, args.guidance)
-        images.append(to_uint8(x).cpu())
+        images.append((to_uint8(x) if teacher.clip else x).cpu())
     images = torch.cat(images)
     arrays = {"arr_0": images.permute(0, 2, 3, 1).numpy()} | ({} if y is None else {"arr_1": y.numpy()})
     np.savez(args.out, **arrays)
     picture = Path(args.out).with_suffix(".png")
-    save_grid(images[:64].float() / 127.5 - 1, picture)
+    save_grid(images[:64].float() / 127.5 - 1 if teacher.clip else images[:64], picture)
     print(f"{args.n} images in {args.out}, the first {min(64, args.n)} in {picture}")
 
 
 def convert_command(args):
     """Writes a teacher or student checkpoint, or public weights, as a checkpoint with weights in half precision."""
-    content = load(args.checkpoint)
+    content = load(args.checkpoint, args.arch)
     from_checkpoint(content, args.checkpoint)  # refuses what does not fit
     if Path(args.out).exists():
         raise UserError(f"{args.out} exists: choose another --out")
@@ -842,12 +1215,23 @@ def convert_command(args):
 
 
 def list_command(args):
-    """Prints the named teachers."""
-    for name, (path, _) in NAMED.items():
-        t = load_teacher(name)
-        shape, count = "x".join(map(str, t.image_shape)), sum(p.numel() for p in t.net.parameters())
-        print(f"{name:10s} {shape}, {t.num_classes or 'no'} classes, {count / 1e6:.1f} M parameters, predicts "
-              f"{t.predicts}, {t.schedule.name} schedule with {t.schedule.T} steps; {path}")
+    """Prints the named teachers, four lines each; downloads nothing."""
+    for name, named in NAMED.items():
+        own = load(name) if named.about is None else {}
+        about = named.about or own | {"config": own["arch_args"], "classes": own["num_classes"]}
+        with torch.device("meta"):  # counts without memory
+            net = ARCHITECTURES[about["arch"]](**about["config"])
+        shape, classes = " x ".join(map(str, about["image_shape"])), about["classes"]
+        where = (WEIGHTS if not named.url else Path(torch.hub.get_dir()) / "checkpoints") / named.file
+        have = "by hand" if named.by_hand else "here" if where.is_file() else "not here yet"
+        unknown = "not published" + ("" if named.by_hand else ": recorded at the first download, checked from then on")
+        print(f"{name}: {named.origin}; licence {named.licence}; {named.fid}\n"
+              f"    {about['arch']}, {sum(p.numel() for p in net.parameters()) / 1e6:.1f} M parameters, {shape}, "
+              f"{f'{classes:,}' if classes else 'no'} classes, predicts {about['predicts']}, "
+              f"{about['schedule']} schedule with {about['T']:,} steps\n"
+              f"    {named.url or where}\n"
+              f"    {have}, {'about ' if named.about else ''}{named.size / 1e6:,.0f} MB, sha256 "
+              f"{named.sha256 or unknown}")
 
 
 def main():
@@ -857,10 +1241,11 @@ def main():
 
     p = commands.add_parser("sample", help="images from a teacher")
     p.add_argument("teacher", help="name, or path of a checkpoint")
+    p.add_argument("--arch", default="", help=ARCH_HELP)
     p.add_argument("--steps", type=int, default=50, help="network calls an image, doubled by guidance (default: 50)")
     p.add_argument("--sampler", choices=("ddim", "ddpm"), default="ddim", help="default: ddim; ddpm is ancestral")
     p.add_argument("--n", type=int, default=64, help="images (default: 64)")
-    p.add_argument("--classes", type=int, nargs="+", help="labels to cycle through (default: all)")
+    p.add_argument("--classes", "--label", type=int, nargs="+", help="labels to cycle through (default: all)")
     p.add_argument("--guidance", type=float, default=1.0, help="classifier-free guidance w; 1 is none (default: 1)")
     p.add_argument("--seed", type=int, default=0, help="seed of the noise (default: 0)")
     p.add_argument("--batch", type=int, default=64, help="images at a time; does not change ddim's (default: 64)")
@@ -875,7 +1260,8 @@ def main():
     p.set_defaults(run=lambda args: print("teacher:", train(config_from(args, Config))))
 
     p = commands.add_parser("convert", help="any checkpoint this file reads, to one in half precision")
-    p.add_argument("checkpoint", help="path")
+    p.add_argument("checkpoint", help="path, or name")
+    p.add_argument("--arch", default="", help=ARCH_HELP)
     p.add_argument("--out", required=True, help="path of the new file")
     p.set_defaults(run=convert_command)
 

@@ -3,19 +3,25 @@
 import contextlib
 import copy
 import dataclasses
+import hashlib
+import http.server
+import io
 import json
 import math
 import os
 import shutil
 import subprocess
 import sys
+import threading
+import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 import torchvision
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch import nn
 
 import boot
@@ -336,11 +342,14 @@ def test_vit_sizes_keys_start_and_refusals():
 
 
 def test_unet_sizes_refusals_and_fractional_time():
-    nets = {name: unet.UNet(in_channels=3, out_channels=6, num_classes=11 if name in ("nano", "tiny") else None, **size)
-            for name, size in unet.SIZES.items()}
+    rows = {"nano": 11, "tiny": 11, "adm-296m": 1000}
+    with torch.device("meta"):
+        nets = {name: unet.UNet(in_channels=3, out_channels=6, num_classes=rows.get(name), **size)
+                for name, size in unet.SIZES.items()}
     count = {name: sum(p.numel() for p in net.parameters()) for name, net in nets.items()}
     assert count == {"nano": 1_194_662, "tiny": 2_858_086, "adm-14m": 14_301_446, "adm-57m": 57_094_662,
-                     "iddpm-50m": 52_546_438}
+                     "iddpm-50m": 52_546_438, "iddpm-121m": 121_063_942, "adm-296m": 295_904_454,
+                     "adm-553m": 552_814_086}
     net = fill(unet.UNet(3, 32, 3, 1, (), channel_mult=(1,), num_classes=3))
     x, y = torch.zeros(2, 3, 8, 8), torch.tensor([0, 0])
     with torch.no_grad():
@@ -390,7 +399,8 @@ def test_hybrid_loss_agrees_with_the_reference():
 
 def test_all_three_predictions_mean_the_same_image():
     """One denoiser, f(x) = x / 2, asked for as noise, image and v: eps_form and x0 agree, at indices and times."""
-    x, i, schedule = noise(5, 48).float().reshape(5, 3, 4, 4), torch.tensor([0, 10, 500, 900, 980]), Schedule("cosine")
+    x = 0.4 * noise(5, 48).float().reshape(5, 3, 4, 4)  # small: x0 from noise is clipped
+    i, schedule = torch.tensor([0, 10, 500, 900, 980]), Schedule("cosine")
 
     def network(predicts):
         def net(x, i, y=None):
@@ -999,13 +1009,20 @@ def test_checkpoints_come_back_and_sampling_needs_nothing_else(tmp_path):
 
 def test_an_untrained_student_is_the_teacher_at_t_max(tmp_path):
     xi, y = torch.randn(4, 3, 8, 8), torch.arange(4) % 3
-    for predicts in ("v", "x0", "eps"):
+    for predicts in ("v", "x0"):
         teacher = teachers.load_teacher(tiny_teacher(tmp_path / f"{predicts}.pt", predicts))
         student = boot.Student(teacher, 0.02, 0.98).eval()
         torch.testing.assert_close(student(xi, torch.full((4,), 0.98), y), teacher.x0(xi, torch.full((4,), 0.98), y))
         assert boot.boundary_loss(student, teacher, xi, 0.98, y).max() < 1e-8
         t = torch.full((4,), 0.5)
         assert boot.bootstrap_loss(student, teacher, xi, t, t - 0.1, "heun", y).min() > 0
+    # one that predicts noise: a student that predicts v, from 0, with the teacher's other weights
+    teacher = teachers.load_teacher(tiny_teacher(tmp_path / "eps.pt", "eps"))
+    student, alpha = boot.Student(teacher, 0.02, 0.98).eval(), teacher.schedule.alpha(torch.tensor(0.98))
+    torch.testing.assert_close(student(xi, torch.full((4,), 0.5), y), alpha * xi)
+    assert student.predicts == "v" and teacher.x0(xi, torch.full((4,), 0.98), y).abs().max() == 1
+    theirs = teacher.net.state_dict()
+    assert [name for name, w in student.net.state_dict().items() if not torch.equal(w, theirs[name])] == ["out.2.weight"]
 
 
 def test_a_tiny_run_leaves_what_it_promises(tmp_path):
@@ -1021,7 +1038,8 @@ def test_a_tiny_run_leaves_what_it_promises(tmp_path):
     log = (folder / "log.csv").read_text().splitlines()
     assert log[0] == "step,bootstrap,boundary,images_per_s" and log[-1].startswith("12,")
     assert all(0 <= float(value) < 1e6 for line in log[1:] for value in line.split(","))
-    assert json.loads((folder / "config.json").read_text()) == dataclasses.asdict(config) | {"classes": []}
+    said = json.loads((folder / "config.json").read_text())
+    assert said == dataclasses.asdict(config) | {"classes": [], "guidance": [1.0], "t_max": 0.99}
 
     student = boot.load_student(folder / "student.pt")
     xi, y = torch.randn(4, 3, 8, 8), torch.arange(4) % 3
@@ -1177,6 +1195,594 @@ def test_a_teacher_trains_from_data_and_resumes(tmp_path):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# Teachers from anywhere
+
+
+def foreign(folder, net, half=False, **about):
+    """Bare weights of net as its public makers would save them, and the JSON that says what they are: two paths."""
+    state = {name: w.half() if half and w.ndim > 1 else w for name, w in net.state_dict().items()}
+    torch.save(state, folder / "foreign.pt")
+    description = dict(config=net.arguments, image_shape=[3, 8, 8], classes=None, predicts="eps", learned_sigma=True,
+                       schedule="cosine", T=1000) | about
+    (folder / "about.json").write_text(json.dumps(description))
+    return str(folder / "foreign.pt"), str(folder / "about.json")
+
+
+def test_each_public_teacher_is_described_as_its_network_is_built():
+    """Of what a file's shapes can tell, all agrees with the table; and the numbers are those of the file's name."""
+    millions = {}
+    for name, named in teachers.NAMED.items():
+        if named.about is None:
+            continue
+        about = named.about
+        with torch.device("meta"):
+            net = teachers.ARCHITECTURES[about["arch"]](**about["config"])
+        weights = net.state_dict()
+        told = {"unet": unet, "vit": vit}[about["arch"]].arguments_of(weights)
+        assert told == {key: net.arguments[key] for key in told}
+        count = sum(w.numel() for w in weights.values())
+        millions[name] = round(count / 1e6)
+        assert named.size == 4 * count
+        assert named.url.startswith("https://") and named.licence and "FID" in named.fid
+        assert net.out_channels == 2 * about["image_shape"][0] and about["learned_sigma"]
+    assert millions == {"iddpm-cifar10": 53, "iddpm-imagenet64": 121, "adm-imagenet64": 296, "adm-lsun-bedroom": 553,
+                        "ddpm-ip-cifar10": 57, "ddpm-ip-celeba64": 295, "ddpm-ip-imagenet32": 57, "dit-xl2": 675}
+
+
+def test_a_chain_of_4000_steps_agrees_with_the_reference():
+    """openai/improved-diffusion: 4,000 steps, cosine, the index rescaled to 1,000, learned variances; ten steps."""
+    net = fill(unet.UNet(3, 32, 6, 1, (2,), channel_mult=(1, 2), num_heads=4, index_scale=1000 / 4000))
+    teacher = Teacher(net.requires_grad_(False), Schedule("cosine", 4000), (3, 8, 8), None, "eps", True)
+    x_T = torch.sin(torch.arange(384.0) * 0.37).reshape(2, 3, 8, 8) * 1.5
+    out = teacher.ddpm(x_T, 10, noises=torch.cos(torch.arange(3840.0)).reshape(10, 2, 3, 8, 8))
+    got = torch.stack([out[0, 0, 0, 0], out[0, 2, 4, 3], out[1, 1, 7, 7], out[1, 0, 2, 6]])
+    torch.testing.assert_close(got, torch.tensor([-0.99728, -0.3584, 0.51861, -0.54274]), rtol=0, atol=1e-4)
+    assert out.abs().mean().item() == pytest.approx(0.518380, abs=1e-4)
+    assert teacher.ddim(x_T, 10).abs().mean().item() == pytest.approx(0.932041, abs=1e-4)
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("kind", ["unet", "labels", "vit"])
+def test_foreign_weights_come_back_as_they_were(tmp_path, kind, half):
+    if kind == "vit":
+        net, more = vit.ViT(8, 4, 3, 32, 2, 2, num_classes=4), dict(arch="vit", classes=3)
+    else:
+        classes = 5 if kind == "labels" else None
+        net = unet.UNet(3, 32, 6, 1, (2,), channel_mult=(1, 2), num_heads=4, num_classes=classes, index_scale=0.25)
+        more = dict(classes=classes, T=4000)
+    path, about = foreign(tmp_path, fill(net), half, **more)
+    teacher = teachers.load_teacher(path, arch=about)
+    for name, w in teachers.read(path).items():
+        assert torch.equal(teacher.net.state_dict()[name], w.float()), name
+    x, i, y = torch.sin(torch.arange(384.0)).reshape(2, 3, 8, 8), torch.tensor([30, 900]), torch.tensor([0, 2])
+    y = None if more["classes"] is None else y
+    torch.testing.assert_close(teacher.eps_form(x, i, y), net(x, i, y), atol=1e-2 if half else 1e-6, rtol=0)
+    assert teacher.schedule.T == more.get("T", 1000) and not teacher.net.training
+    assert teacher.null_label == {"unet": None, "labels": None, "vit": 3}[kind]
+    # once converted it needs nothing beside it
+    teachers.save(tmp_path / "own.pt", teachers.checkpoint(teacher, "teacher", {}))
+    again = teachers.load_teacher(tmp_path / "own.pt")
+    assert torch.equal(again.eps_form(x, i, y), teacher.eps_form(x, i, y))
+    with pytest.raises(UserError, match="leave --arch out"):
+        teachers.load_teacher(tmp_path / "own.pt", arch=about)
+
+
+@pytest.mark.parametrize(("argument", "value"), [
+    ("in_channels", 6), ("model_channels", 64), ("out_channels", 3), ("num_res_blocks", 2),
+    ("attention_resolutions", (1,)), ("channel_mult", (1, 1)), ("channel_mult", (1, 2, 2)), ("num_classes", 4),
+    ("use_scale_shift_norm", False), ("resblock_updown", True), ("guided", True),
+])
+def test_a_wrong_flag_is_named(tmp_path, argument, value):
+    arguments = dict(in_channels=3, model_channels=32, out_channels=6, num_res_blocks=1, attention_resolutions=(2,),
+                     channel_mult=(1, 2))
+    right = unet.UNet(**arguments)
+    path, about = foreign(tmp_path, unet.UNet(**arguments | {argument: value}))
+    Path(about).write_text(json.dumps(json.loads(Path(about).read_text()) | {"config": right.arguments}))
+    with pytest.raises(UserError) as error:
+        teachers.load_teacher(path, arch=about)
+    assert f"{argument} {value}, not {right.arguments[argument]}" in str(error.value)
+    theirs = teachers.read(path)
+    wrong = [name for name, w in right.state_dict().items() if name not in theirs or theirs[name].shape != w.shape]
+    wrong += [name for name in theirs if name not in right.state_dict()]
+    assert any(name in str(error.value) for name in wrong) and "\n" not in str(error.value)
+
+
+def test_teachers_without_no_class_are_not_asked_for_it(tmp_path):
+    """ADM's 64 x 64 network: a label table of one row a class."""
+    net = fill(unet.UNet(3, 32, 6, 1, (), channel_mult=(1,), num_classes=4))
+    path, about = foreign(tmp_path, net, classes=4)
+    teacher = teachers.load_teacher(path, arch=about)
+    x, i = torch.ones(2, 3, 8, 8), torch.tensor([5, 5])
+    assert teacher.eps_form(x, i, torch.tensor([0, 3])).isfinite().all()
+    for question in (dict(), dict(y=torch.tensor([0, 3]), guidance=2.0)):
+        with pytest.raises(UserError, match='knows no "no class"'):
+            teacher.eps_form(x, i, **question)
+    with pytest.raises(UserError, match='"no class", which this one lacks'):
+        boot.main(tiny_config(tmp_path, teacher=path, arch=about, guidance=2.0))
+    with pytest.raises(UserError, match="--label-dropout"):
+        dkdm.main(tiny_dkdm(tmp_path, teacher=path, arch=about, label_dropout=0.1))
+    boot.main(tiny_config(tmp_path, teacher=path, arch=about, steps=2, out=str(tmp_path / "boot")))
+    student = boot.load_student(tmp_path / "boot/student.pt")
+    assert boot.sample(student, x, torch.tensor([0, 3])).std() > 0.01
+    dkdm.main(tiny_dkdm(tmp_path, teacher=path, arch=about, steps=2, student="vit-tiny", out=str(tmp_path / "dkdm")))
+    assert teachers.load_teacher(tmp_path / "dkdm/student.pt").null_label is None
+
+
+def test_latents_are_not_clipped_and_not_taken_for_images(tmp_path, monkeypatch, capsys):
+    torch.manual_seed(0)
+    net = vit.ViT(8, 4, 4, 32, 1, 2, num_classes=4)
+    nn.init.normal_(net.final_layer.linear.weight, std=0.1)
+    path, about = foreign(tmp_path, net, arch="vit", image_shape=[4, 8, 8], classes=3, schedule="linear")
+    teacher = teachers.load_teacher(path, arch=about)
+    assert not teacher.clip and teacher.ddim(3 * torch.randn(2, 4, 8, 8), 5, torch.tensor([0, 1])).abs().max() > 1.5
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["teachers.py", "sample", path, "--arch", about, "--n", "4", "--steps", "2"])
+    teachers.main()
+    assert np.load("samples.npz")["arr_0"].dtype == np.float32 and Path("samples.png").is_file()
+    for script, says in (("dkdm.py", "latents of 4 channels"), ("eval_fid.py", "latents of 4 channels")):
+        where = ["--teacher", path] if script == "dkdm.py" else [path, "--features", "cifar10", "--n", "500"]
+        assert says in refused(capsys, monkeypatch, script, *where, "--arch", about)
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A local web server of tmp_path/web that answers byte ranges; .limit: bytes until it hangs up; .asked: ranges."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            path, begin = tmp_path / "web" / self.path[1:], self.headers["Range"]
+            self.server.asked.append(begin)
+            if not path.is_file():
+                return self.send_error(404)
+            whole = path.read_bytes()
+            start = int(begin[6:-1]) if begin and self.server.ranges else 0
+            if start >= len(whole):
+                return self.send_error(416)
+            self.send_response(206 if start else 200)
+            self.send_header("Content-Length", str(len(whole) - start))
+            self.end_headers()
+            self.wfile.write(whole[start:][:self.server.limit])
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as web:
+        web.limit, web.ranges, web.asked, web.folder = 10**9, True, [], tmp_path / "web"
+        web.folder.mkdir()
+        web.address = f"http://127.0.0.1:{web.server_address[1]}/"
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        yield web
+        web.shutdown()
+
+
+@pytest.fixture
+def public(server, monkeypatch, tmp_path):
+    """A named teacher at that server; returns a function that loads it, with the SHA-256 given in the table."""
+    net = fill(unet.UNet(3, 32, 6, 1, (), channel_mult=(1,)))
+    path, _ = foreign(server.folder, net)
+    about = dict(arch="unet", config=net.arguments, image_shape=[3, 8, 8], classes=None, predicts="eps",
+                 learned_sigma=True, schedule="cosine", T=1000)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+
+    def fetch(sha256="", url=server.address + "foreign.pt"):
+        named = teachers.Named("us", "MIT", "FID none", "foreign.pt", 1, url, sha256=sha256, about=about)
+        monkeypatch.setitem(teachers.NAMED, "far", named)
+        return teachers.load_teacher("far")
+    fetch.file, fetch.bytes = tmp_path / "hub/checkpoints/foreign.pt", Path(path).read_bytes()
+    return fetch
+
+
+def test_a_named_teacher_is_downloaded_once_and_its_hash_recorded(server, public, capsys):
+    teacher = public()
+    assert teacher.image_shape == (3, 8, 8) and public.file.read_bytes() == public.bytes
+    said = hashlib.sha256(public.bytes).hexdigest()
+    assert said in capsys.readouterr().err and said in public.file.with_name("foreign.pt.sha256").read_text()
+    public()
+    assert server.asked == [None]
+    public.file.write_bytes(public.bytes[:-1])
+    with pytest.raises(UserError, match="SHA-256 differs.*delete it"):
+        public()
+    public.file.unlink()
+    public(said)
+    with pytest.raises(UserError, match="SHA-256 differs"):
+        public("0" * 64)
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_broken_transfer_goes_on(server, public, ranges):
+    server.limit, server.ranges = 20_000, ranges
+    with pytest.raises(UserError, match="20000 of .*run the same command again"):
+        public()
+    part = public.file.with_name("foreign.pt.part")
+    assert part.read_bytes() == public.bytes[:20_000] and not public.file.exists()
+    server.limit = 10**9
+    public(hashlib.sha256(public.bytes).hexdigest())
+    assert server.asked == [None, "bytes=20000-"] and public.file.read_bytes() == public.bytes and not part.exists()
+
+
+def test_downloads_that_cannot_be_had_say_so(server, public, monkeypatch):
+    def fails(says, **how):
+        with pytest.raises(UserError, match=says) as error:
+            public(**how)
+        assert "\n" not in str(error.value) and not public.file.exists()
+
+    fails("404 Not Found.*put the file at .*foreign.pt by hand", url=server.address + "moved.pt")
+    fails("cannot download http://127.0.0.1:9/.*check the network", url="http://127.0.0.1:9/foreign.pt")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+        fails("no space for .* MB in .*make room")
+
+    class Full(io.FileIO):
+        def write(self, data):
+            raise OSError(28, "No space left on device")
+    with monkeypatch.context() as patch:
+        patch.setattr("builtins.open", lambda path, mode="r", real=open, **how: Full(path, mode) if str(path).endswith(
+            ".part") else real(path, mode, **how))
+        fails("no space left for foreign.pt.*goes on from there")
+    public.file.with_name("foreign.pt.part").write_bytes(public.bytes + b"more")  # longer than the file
+    fails("is deleted: run the same command again")
+    public()
+    assert public.file.read_bytes() == public.bytes
+
+
+def test_files_to_get_by_hand_say_where_and_the_list_is_complete(capsys, monkeypatch):
+    with pytest.raises(UserError, match="by hand.*drive.google.com.*--arch ddpm-ip-cifar10"):
+        teachers.load_teacher("ddpm-ip-cifar10")
+    monkeypatch.setattr(urllib.request, "urlopen", no_network)
+    monkeypatch.setattr(sys, "argv", ["teachers.py", "list"])
+    teachers.main()
+    shown = capsys.readouterr().out
+    for name, named in teachers.NAMED.items():
+        for part in (f"{name}: {named.origin}", named.licence, named.fid, named.url or str(teachers.WEIGHTS),
+                     named.sha256 or "not published"):
+            assert part in shown, part
+    assert "4 x 32 x 32, 1,000 classes, predicts eps, linear schedule with 1,000 steps" in shown
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Any prediction, any schedule; guidance
+
+
+class GaussianNet(nn.Module):
+    """The exact network for pixels N(0.2, 0.25^2), whatever it predicts, with an error added to its output."""
+
+    def __init__(self, schedule, predicts, error=0.0):
+        super().__init__()
+        self.schedule, self.predicts, self.error = schedule, predicts, error
+
+    def forward(self, x, i, y=None):
+        t = (i.double() + 1) / self.schedule.T
+        a, s = (level(t)[:, None, None, None] for level in (self.schedule.alpha, self.schedule.sigma))
+        x0 = 0.2 + a * 0.25**2 / (a**2 * 0.25**2 + s**2) * (x.double() - a * 0.2)
+        eps = (x.double() - a * x0) / s
+        exact = {"eps": eps, "x0": x0, "v": a * eps - s * x0}[self.predicts]
+        return (exact + self.error * torch.sin(37 * x.double())).to(x.dtype)
+
+
+@pytest.mark.parametrize("T", [1000, 4000])
+@pytest.mark.parametrize("schedule", ["cosine", "linear"])
+@pytest.mark.parametrize("predicts", ["eps", "x0", "v"])
+def test_y_stays_finite_and_right_from_t_max_on(predicts, schedule, T):
+    """The path in float32 by Heun's steps from the schedule's own t_max, against the exact path from there. With an
+    error of 0.4 % in the output, the rounding of bfloat16, y stays within the range of the pictures."""
+    schedule = Schedule(schedule, T)
+    t_max, t_min = boot.T_MAX[schedule.name], 0.02
+    assert 60 < 1 / schedule.alpha(torch.tensor(t_max)) < 70
+    xi = noise(16, 48).float().reshape(16, 3, 4, 4)
+
+    def path(error, steps):
+        times = torch.linspace(t_max, t_min, steps + 1)
+        teacher = Teacher(GaussianNet(schedule, predicts, error), schedule, (3, 4, 4), None, predicts, False)
+        y = teacher.x0(xi, torch.full((16,), t_max))
+        for t, s in zip(times[:-1], times[1:], strict=True):
+            y = boot.signal_ode_step(y, xi, t.expand(16), s.expand(16), teacher, "heun")
+        return y
+
+    exact = Mixture([[0.2] * 48], 0.25**2)
+    exact.schedule = schedule
+    flat, t, s = xi.flatten(1).double(), torch.full((16,), t_max).double(), torch.full((16,), t_min).double()
+    wanted = gaussian_path(exact, exact.x0(flat, t), flat, t, s)
+    error = [(path(0.0, steps).flatten(1) - wanted).abs().max() for steps in (32, 128)]
+    assert error[1] < 0.003 and error[0] / error[1] > 8  # second order: 16
+    rough = path(0.004, 16)
+    assert rough.abs().max() <= 1 and (rough.flatten(1) - wanted).square().mean() < 0.002  # their variance is 0.0625
+    t_max = 1.0  # where 1 / alpha is 157, or 20,000 and more
+    assert path(0.004, 16).abs().max() <= 1
+
+
+def test_a_boot_run_from_a_teacher_of_noise_starts_where_its_schedule_says(tmp_path):
+    """Cosine and linear, in main(): t_max is in the checkpoint, and the student's images are finite and in range."""
+    for name, t_max in boot.T_MAX.items():
+        torch.manual_seed(0)
+        net = unet.UNet(3, 32, 6, 1, (), channel_mult=(1,))
+        nn.init.normal_(net.out[2].weight, std=0.02)
+        teacher = Teacher(net, Schedule(name, 4000), (3, 8, 8), None, "eps", True)
+        teachers.save(tmp_path / "t.pt", teachers.checkpoint(teacher, "teacher", {}))
+        config = boot.Config(teacher=str(tmp_path / "t.pt"), steps=4, batch=4, compare=4, device="cpu",
+                             out=str(tmp_path / name))
+        distance = boot.main(config)
+        assert all(0 <= d < 10 for d in distance.values()), distance
+        student = boot.load_student(tmp_path / name / "student.pt")
+        assert student.t_max == t_max and student.schedule.T == 4000
+        assert boot.sample(student, torch.randn(4, 3, 8, 8)).isfinite().all()
+
+
+def test_a_scale_for_each_sample_is_that_scale_for_the_sample(tmp_path):
+    teacher = teachers.load_teacher(tiny_teacher(tmp_path / "t.pt"))
+    x, y = torch.randn(4, 3, 8, 8), torch.tensor([0, 1, 2, 0])
+    t, w = torch.tensor([0.9, 0.5, 0.3, 0.7]), torch.tensor([1.0, 2.0, 3.5, 5.0])
+    together = teacher.x0(x, t, y, w)
+    for k in range(4):
+        torch.testing.assert_close(together[k:k + 1], teacher.x0(x[k:k + 1], t[k:k + 1], y[k:k + 1], w[k].item()).clamp(
+            -1, 1))
+    step = boot.signal_ode_step(0.1 * x, x, t, t - 0.1, teacher, "heun", y, w)
+    alone = boot.signal_ode_step(0.1 * x[2:3], x[2:3], t[2:3], t[2:3] - 0.1, teacher, "heun", y[2:3], 3.5)
+    torch.testing.assert_close(step[2:3], alone)
+    image = teacher.ddim(x, 3, y, w, t_max=0.9, t_min=0.1)
+    torch.testing.assert_close(image[3:], teacher.ddim(x[3:], 3, y[3:], 5.0, t_max=0.9, t_min=0.1))
+    assert (together - teacher.x0(x, t, y)).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("kind", ["unet", "vit"])
+def test_a_student_for_a_range_of_scales_starts_as_its_teacher_and_learns_the_scale(tmp_path, kind):
+    teacher = teachers.load_teacher((tiny_vit_teacher if kind == "vit" else tiny_teacher)(tmp_path / "t.pt"))
+    fill(teacher.net)  # no block is the identity any more
+    student, fixed = (boot.Student(teacher, 0.02, 0.9, w).eval() for w in ((1.0, 5.0), (3.0,)))
+    xi, y, t = torch.randn(4, 3, 8, 8), torch.arange(4) % 3, torch.full((4,), 0.5)
+    w = torch.tensor([1.0, 2.0, 3.0, 5.0])
+    assert torch.equal(student(xi, t, y, w), fixed(xi, t, y))  # the layer of w starts at 0
+    (boot.bootstrap_loss(student, teacher, xi, t, t - 0.1, "heun", y, w).mean()
+     + boot.boundary_loss(student, teacher, xi, 0.9, y, w).mean()).backward()
+    layer = student.net.guidance_embed if kind == "unet" else student.net.guidance_embedder["mlp"]
+    assert layer[2].weight.grad.abs().max() > 0
+    with torch.no_grad():
+        layer[2].weight.add_(0.1 * torch.sin(torch.arange(layer[2].weight.numel()).float()).reshape(
+            layer[2].weight.shape))
+    assert (student(xi, t, y, w) - student(xi, t, y, w.flip(0))).abs().max() > 1e-4
+    with pytest.raises(ValueError, match="guidance scales w"):
+        student(xi, t, y)
+
+
+def test_a_small_student_learns_each_scale():
+    """Two blobs as classes, guided with w from 1 to 3: the exact guided path against one call, at each w.
+    Measured over three seeds: see the limit; a student that ignores w has more than three times the error."""
+    torch.manual_seed(0)
+    both = Mixture([[0.5, 0.2], [-0.5, 0.1]], 0.1)
+    alone = [Mixture([mean], 0.1) for mean in both.means.tolist()]
+
+    class Guided:
+        image_shape, num_classes, schedule = (2,), 2, both.schedule
+
+        def x0(self, x, t, y=None, guidance=1.0):
+            w = guidance[:, None] if torch.is_tensor(guidance) else guidance
+            c = torch.where((y == 0)[:, None], alone[0].x0(x, t), alone[1].x0(x, t))
+            return both.x0(x, t) + w * (c - both.x0(x, t))
+
+    class Conditioned(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mlp = Mlp(D=2)
+            self.mlp.layers[0] = nn.Linear(2 + 8 + 2, 128)
+
+        def forward(self, xi, t, y=None, w=None):
+            waves = t[:, None] * torch.pi * torch.arange(1, 5)
+            told = torch.stack([y.float(), w if self.sees else 0 * w], dim=1)
+            return self.mlp.layers(torch.cat([xi, waves.sin(), waves.cos(), told], dim=1).to(xi))
+
+    teacher, errors = Guided(), {}
+    for sees in (True, False):
+        torch.manual_seed(0)
+        student = Conditioned()
+        student.sees = sees
+        average = copy.deepcopy(student).requires_grad_(False)
+        config = boot.Config(steps=800, batch=256, lr=3e-3, t_min=0.02, t_max=0.98, delta=1 / 12, ema=0.99,
+                             guidance=(1.0, 3.0))
+        optimizer = torch.optim.Adam(student.parameters(), betas=(0.9, 0.99))
+        generator = torch.Generator().manual_seed(0)
+        for step in range(config.steps):
+            boot.training_step(student, teacher, average, optimizer, step, config, torch.arange(2), generator,
+                               contextlib.nullcontext)
+        xi, y, w = noise(256, seed=5).float(), torch.arange(256) % 2, torch.linspace(1, 3, 256)
+        exact = teacher.x0(xi, torch.full((256,), 0.98), y, w)
+        times = torch.linspace(0.98, 0.02, 201)
+        for t, s in zip(times[:-1], times[1:], strict=True):
+            exact = boot.signal_ode_step(exact, xi, t.expand(256), s.expand(256), teacher, "heun", y, w)
+        got = average(xi, torch.full((256,), 0.02), y, w)
+        errors[sees] = (got - exact).square().mean().item()
+    print(errors)
+    assert errors[True] < 0.003 < 0.006 < errors[False]
+
+
+def test_a_guided_run_from_the_command_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tiny_teacher("t.pt")
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["boot.py", *map(str, arguments)])
+        boot.command_line()
+        return capsys.readouterr().out
+
+    few = ("--teacher", "t.pt", "--steps", 3, "--batch", 4, "--compare", 4, "--device", "cpu")
+    run(*few, "--guidance", 1, 5, "--out", "range")
+    assert {p.name for p in Path("range").iterdir()} == {"config.json", "log.csv", "samples", "student.pt", "last.pt",
+                                                         "summary.png", "guidance.png"}
+    with Image.open("range/guidance.png") as picture:
+        assert picture.width == 150 + 9 * 66 and np.asarray(picture).std() > 20
+    run("--sample", "range/student.pt", "--guidance", 2.5, "--label", 2, "--n", 3, "--out", "one.png")
+    run("--sample", "range/student.pt", "--guidance", 1, 5, "--label", 2, "--n", 20, "--out", "row.png")
+    run("--sample", "range/student.pt", "--n", 3, "--out", "middle.png")
+    assert all(Path(name).is_file() for name in ("one.png", "row.png", "middle.png"))
+    run(*few, "--guidance", 3, "--out", "fixed")
+    fixed, ranged = (boot.load_student(f"{name}/student.pt") for name in ("fixed", "range"))
+    assert fixed.guidance == (3.0,) and ranged.guidance == (1.0, 5.0) and ranged.net.guided and not fixed.net.guided
+    xi, y = torch.randn(2, 3, 8, 8), torch.tensor([0, 1])
+    assert torch.equal(boot.sample(ranged, xi, y), boot.sample(ranged, xi, y, 3.0))
+    assert torch.equal(boot.sample(fixed, xi, y), boot.sample(fixed, xi, y, 3.0))
+    for student, w in ((ranged, 5.5), (ranged, 0.5), (ranged, float("nan")), (fixed, 2.0)):
+        with pytest.raises(UserError, match="distilled with guidance"):
+            boot.sample(student, xi, y, w)
+    run("--resume", "--out", "range")
+    assert teachers.read("range/last.pt")["step"] == 3
+
+
+def test_a_guided_student_is_scored_at_the_scale_asked_for(tmp_path):
+    teacher = teachers.load_teacher("cifar10")
+    student = boot.Student(teacher, 0.02, 0.99, (1.0, 5.0))
+    nn.init.normal_(student.net.guidance_embed[2].weight, std=0.2)
+    config = dataclasses.asdict(boot.Config(guidance=(1.0, 5.0), t_max=0.99))
+    teachers.save(tmp_path / "s.pt", teachers.checkpoint(student, "boot", config))
+    images = {}
+    for w in (1.0, 4.0):
+        result = score(tmp_path, tmp_path / "s.pt", n=4, precision="fp32", guidance=w, out=str(tmp_path / f"{w}.npz"))
+        images[w] = torch.from_numpy(np.load(tmp_path / f"{w}.npz")["arr_0"]).int()
+        assert result["samples"]["guidance"] == w
+    xi = torch.from_numpy(np.stack([np.random.default_rng([0, k]).standard_normal((3, 32, 32), np.float32)
+                                    for k in range(4)]))
+    wanted = boot.sample(boot.load_student(tmp_path / "s.pt"), xi, torch.arange(4), 4.0)
+    assert (teachers.to_uint8(wanted).permute(0, 2, 3, 1).int() - images[4.0]).abs().max() <= 1
+    assert (images[1.0] - images[4.0]).abs().max() > 5
+    with pytest.raises(UserError, match="1 to 5"):
+        score(tmp_path, tmp_path / "s.pt", n=4, guidance=6.0)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# One's own pictures
+
+
+def picture_folder(path, classes=("cats", "dogs"), n=6, mode="RGB", size=(40, 30), suffix="png"):
+    """A folder of pictures, a class in each subfolder: a disk on plain ground, colours by class."""
+    for c, name in enumerate(classes):
+        (path / name).mkdir(parents=True, exist_ok=True)
+        for k in range(n):
+            picture = Image.new("RGB", size, (200, 40 * c, 30))
+            ImageDraw.Draw(picture).ellipse((5 + k, 3, 25 + k, 23), fill=(10, 250 - 60 * c, 20 * k))
+            picture.convert(mode).save(path / name / f"{k}.{suffix}")
+    return path
+
+
+def test_a_folder_of_pictures_becomes_squares_with_a_class_a_subfolder(tmp_path, capsys):
+    folder = picture_folder(tmp_path / "pets", ("dogs", "cats", "owls"))
+    (folder / "cats/notes.txt").write_text("no picture")
+    (folder / "__MACOSX").mkdir()
+    (folder / "dogs/._0.png").write_text("hidden")
+    images, labels = teachers.load_images("", folder, size=16)
+    assert images.shape == (18, 3, 16, 16) and images.dtype == torch.uint8
+    assert labels.tolist() == [0] * 6 + [1] * 6 + [2] * 6  # in alphabetical order
+    assert "classes: 0 cats, 1 dogs, 2 owls" in capsys.readouterr().out
+    # the middle square, in its own colours: corners are the ground, the centre the disk
+    assert images[0, :, 0, 15].tolist() == [200, 40, 30] and images[6, :, 0, 15].tolist() == [200, 0, 30]
+    assert images[5, :, 8, 8].tolist() == [10, 190, 100]
+    flat = picture_folder(tmp_path / "flat", ("",), size=(24, 24))
+    images, labels = teachers.load_images("", flat)
+    assert images.shape == (6, 3, 24, 24) and labels is None
+    assert torch.equal(images[3], torchvision.io.decode_image(str(flat / "3.png")))
+    assert teachers.load_images("", picture_folder(tmp_path / "one", ("all",)), size=8)[1] is None  # one is no class
+
+
+def test_pictures_of_all_kinds_are_read(tmp_path):
+    gray = picture_folder(tmp_path / "gray", ("",), mode="L")
+    assert teachers.load_images("", gray, size=8)[0].shape == (6, 1, 8, 8)
+    picture_folder(gray, ("",), n=1, suffix="jpg")  # one in colour
+    assert teachers.load_images("", gray, size=8)[0].shape == (7, 3, 8, 8)
+    kinds = tmp_path / "kinds"
+    for mode, suffix in (("P", "gif.png"), ("CMYK", "jpg"), ("1", "bmp"), ("RGB", "webp")):
+        picture_folder(kinds, ("",), n=1, mode=mode, suffix=suffix)
+    clear = Image.new("RGBA", (10, 10), (255, 0, 0, 0))
+    clear.paste((0, 0, 255, 255), (0, 0, 5, 10))
+    clear.save(kinds / "a.png")
+    turned = Image.new("RGB", (20, 10), "white")
+    turned.paste((0, 0, 0), (0, 0, 10, 10))
+    exif = turned.getexif()
+    exif[274] = 6  # held upright
+    turned.save(kinds / "b.jpg", exif=exif, quality=95)
+    images, _ = teachers.load_images("", kinds, size=10)
+    by_name = dict(zip(sorted(p.name for p in kinds.iterdir()), images, strict=True))
+    assert by_name["a.png"][:, 5, 8].tolist() == [255] * 3 and by_name["a.png"][:, 5, 2].tolist() == [0, 0, 255]
+    assert by_name["b.jpg"][0, 1].max() < 60 and by_name["b.jpg"][0, 8].min() > 200  # dark above, light below
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "fashion-mnist"])
+def test_torchvisions_gray_sets(tmp_path, dataset):
+    """Their files as they come, with few images in them."""
+    name = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}[dataset]
+    raw = tmp_path / name / "raw"
+    raw.mkdir(parents=True)
+    pixels = np.random.RandomState(0).randint(0, 256, (12, 28, 28)).astype(np.uint8)
+    for split in ("train", "t10k"):
+        (raw / f"{split}-images-idx3-ubyte").write_bytes(
+            b"\0\0\x08\x03" + np.array([12, 28, 28], ">i4").tobytes() + pixels.tobytes())
+        (raw / f"{split}-labels-idx1-ubyte").write_bytes(
+            b"\0\0\x08\x01" + np.array([12], ">i4").tobytes() + bytes(k % 10 for k in range(12)))
+    images, labels = teachers.load_images(dataset, tmp_path)
+    assert torch.equal(images[:, 0], torch.from_numpy(pixels)) and labels[:3].tolist() == [0, 1, 2]
+    assert teachers.load_images(dataset, tmp_path, size=32)[0].shape == (12, 1, 32, 32)
+    config = teachers.Config(dataset=dataset, data=str(tmp_path), steps=2, batch=4, device="cpu", sample_every=2,
+                             out=str(tmp_path / "run"))
+    assert config.flip == (0 if dataset == "mnist" else 0.5)
+    model = teachers.load_teacher(teachers.train(config))
+    assert model.image_shape == (1, 28, 28) and model.num_classes == 10
+    assert (tmp_path / "run/samples/step_000002.png").is_file()
+
+
+def test_torchvisions_celeba(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(torchvision.datasets.CelebA, "_check_integrity", lambda self: True)
+    monkeypatch.setattr(torchvision.datasets.CelebA, "download", lambda self: None)
+    folder = tmp_path / "celeba"
+    picture_folder(folder / "img_align_celeba", ("",), n=5, size=(178, 218), suffix="jpg")
+    names = [f"{k}.jpg" for k in range(5)]
+    (folder / "list_eval_partition.txt").write_text("".join(f"{name} {k // 3}\n" for k, name in enumerate(names)))
+    (folder / "identity_CelebA.txt").write_text("".join(f"{name} 1\n" for name in names))
+    for file, columns in (("list_bbox_celeba", 4), ("list_landmarks_align_celeba", 10), ("list_attr_celeba", 40)):
+        first = "image_id " if file == "list_bbox_celeba" else ""
+        (folder / f"{file}.txt").write_text(f"5\n{first}{' '.join(f'c{k}' for k in range(columns))}\n" + "".join(
+            f"{name} {' '.join(['1'] * columns)}\n" for name in names))
+    images, labels = teachers.load_images("celeba", tmp_path)
+    assert images.shape == (3, 3, 64, 64) and labels is None and images.float().std() > 20
+    monkeypatch.undo()
+    monkeypatch.setattr(torchvision.datasets.CelebA, "download", no_network)
+    with pytest.raises(UserError, match="CelebA cannot be downloaded.*img_align_celeba.zip"):
+        teachers.load_images("celeba", tmp_path / "none")
+
+
+def test_the_expected_time_comes_first_and_changes_nothing(tmp_path, capsys, monkeypatch):
+    np.savez(tmp_path / "images.npz", arr_0=some_images(8, 8), arr_1=np.arange(8) % 2)
+    config = teachers.Config(data=str(tmp_path / "images.npz"), steps=3, batch=4, arch="nano", sample_every=9,
+                             device="cpu", out=str(tmp_path / "a"))
+    one = teachers.read(teachers.train(config))["weights"]
+    shown = capsys.readouterr().out
+    assert "8 images of 3 x 8 x 8, 2 classes; nano, 1.2 M parameters, on cpu" in shown
+    assert "3 steps of 4 images: about" in shown and "s a step" in shown
+    monkeypatch.setattr(torch.random, "fork_rng", contextlib.nullcontext)
+    torch.manual_seed(5)
+    two = teachers.read(teachers.train(dataclasses.replace(config, out=str(tmp_path / "b"))))["weights"]
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert [teachers.duration(s) for s in (45, 720, 12_000)] == ["45 s", "12 min", "3 h 20 min"]
+
+
+def test_from_a_folder_of_pictures_to_one_step_in_three_commands(tmp_path, capsys, monkeypatch):
+    """The README's lab, in few steps."""
+    monkeypatch.chdir(tmp_path)
+    picture_folder(Path("my-pictures"))
+
+    def run(script, *arguments):
+        monkeypatch.setattr(sys, "argv", [script, *arguments])
+        (boot.command_line if script == "boot.py" else teachers.main)()
+        return capsys.readouterr().out
+
+    run("teachers.py", "train", "--data", "my-pictures", "--size", "32", "--steps", "2", "--batch", "4", "--arch",
+        "nano")
+    teacher = "runs/teacher-my-pictures/teacher.pt"
+    run("boot.py", "--teacher", teacher, "--steps", "2", "--batch", "4", "--compare", "2")
+    run("boot.py", "--sample", "runs/boot-teacher-my-pictures/student.pt", "--label", "1", "--n", "3")
+    assert Path("boot-samples.png").is_file()
+    student = boot.load_student("runs/boot-teacher-my-pictures/student.pt")
+    assert student.image_shape == (3, 32, 32) and student.num_classes == 2
+    run("teachers.py", "sample", teacher, "--guidance", "2.5", "--label", "1", "--steps", "2", "--n", "3")
+    with np.load("samples.npz") as arrays:
+        assert arrays["arr_1"].tolist() == [1, 1, 1]
+    run("teachers.py", "train", "--resume", "--out", "runs/teacher-my-pictures")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # Bad input: one line, exit status 2
 
 
@@ -1192,7 +1798,8 @@ def refused(capsys, monkeypatch, script, *arguments):
     with pytest.raises(SystemExit) as stop:
         teachers.run_script({"boot.py": boot.command_line, "dkdm.py": dkdm.command_line,
                              "eval_fid.py": eval_fid.command_line}.get(script, teachers.main))
-    line = capsys.readouterr().err
+    line = capsys.readouterr().err.split("\r")[-1]  # what was said before it, if anything, is a progress bar
+    line = line.partition("\n")[2] if line.startswith("reading") else line
     assert stop.value.code == 2 and line.count("\n") == 1 and "Traceback" not in line
     return line
 
@@ -1213,6 +1820,26 @@ def refused(capsys, monkeypatch, script, *arguments):
     ("--device cuda", "--device cpu"), ("--device abacus", "--device cpu"), ("--compare 0", "--compare"),
     ("--sample nowhere.pt", "no checkpoint"), ("--sample t.pt", "not a BOOT student"), ("--sample t.pt --n 0", "--n"),
     ("--sample t.pt --out grid.jpg", ".png"), ("--seed -1", "--seed"), ("--device meta", "--device"),
+    ("--guidance 0.5", "--guidance is 0.5, but must be 1 (none) or more"), ("--guidance 5 1", "the lower one first"),
+    ("--guidance 1 2 3", "--guidance is 1 2 3"), ("--guidance 1 nan", "--guidance"), ("--guidance 0 5", "--guidance"),
+    ("--guidance 2 2", "--guidance is 2 2"), ("--sample student.pt --guidance 6", "distilled with guidance 1, not 6"),
+    ("--sample student.pt --label 3", "no class 3"), ("--teacher plain.pt --guidance 2", "this one has none"),
+    ("--teacher bare.pt", "there is no bare.json to say"), ("--teacher bare.pt --arch no.json", "there is no no.json"),
+    ("--teacher bare.pt --arch unknown.json", "num_channels is unknown"),
+    ("--teacher bare.pt --arch config.json", "unexpected keyword argument 'num_channels'"),
+    ("--teacher bare.pt --arch short.json", "schedule is missing"), ("--teacher bare.pt --arch text.pt", "JSONDecode"),
+    ("--teacher bare.pt --arch list.json", "does not describe"), ("--teacher bare.pt --arch t.pt", "not describe"),
+    ("--teacher bare.pt --arch many.json", "classes is 7, the network's num_classes 4"),
+    ("--teacher bare.pt --arch gray.json", "image_shape has 1 channels"),
+    ("--teacher bare.pt --arch fixed.json", "6 output channels"), ("--teacher bare.pt --arch noise.json", "predicts"),
+    ("--teacher bare.pt --arch quadratic.json", "choose cosine or linear"),
+    ("--teacher bare.pt --arch steps.json", "at least one step"),
+    ("--teacher bare.pt --arch net.json", "arch is 'mlp'"),
+    ("--teacher bare.pt --arch dit-xl2", "these are weights of arch 'unet'"),
+    ("--teacher bare.pt --arch adm-imagenet64", "by their shapes they have"),
+    ("--teacher bare.pt --arch cifar10", "choose a public one"), ("--teacher nan.pt --arch about.json", "not finite"),
+    ("--teacher t.pt --arch iddpm-cifar10", "leave --arch out"), ("--teacher cifar10 --arch dit-xl2", "by its name"),
+    ("--teacher ddpm-ip-cifar10", "by hand"), ("--teacher nested.pt --arch about.json", "it holds ema, step"),
 ])
 def test_boot_refuses(tmp_path, capsys, monkeypatch, options, says):
     if options == "--device cuda" and torch.cuda.is_available():
@@ -1225,6 +1852,23 @@ def test_boot_refuses(tmp_path, capsys, monkeypatch, options, says):
     torch.save(Code(), "code.pt")
     torch.save({"step": 3}, "other.pt")
     torch.save(content | {"arch_args": content["arch_args"] | {"model_channels": 64}}, "arch.pt")
+    student = boot.Student(teachers.load_teacher("t.pt"), 0.02, 0.99)
+    teachers.save("student.pt", teachers.checkpoint(student, "boot", dataclasses.asdict(boot.Config(t_max=0.99))))
+    plain = Teacher(unet.UNet(3, 32, 6, 1, (), channel_mult=(1,)), Schedule("cosine"), (3, 8, 8), None, "v", True)
+    teachers.save("plain.pt", teachers.checkpoint(plain, "teacher", {}))
+    weights, config = content["weights"], content["arch_args"]
+    torch.save(weights, "bare.pt")
+    torch.save(weights | {"out.2.bias": torch.full((6,), math.nan)}, "nan.pt")
+    torch.save({"ema": weights, "step": 3}, "nested.pt")
+    about = dict(config=config, image_shape=[3, 8, 8], classes=3, predicts="v", learned_sigma=True, schedule="cosine",
+                 T=1000)
+    for name, wrong in dict(about={}, unknown=dict(num_channels=32), config=dict(config=config | {"num_channels": 32}),
+                            many=dict(classes=7), gray=dict(image_shape=[1, 8, 8]), fixed=dict(learned_sigma=False),
+                            noise=dict(predicts="noise"), quadratic=dict(schedule="quadratic"), steps=dict(T=0),
+                            net=dict(arch="mlp")).items():
+        Path(f"{name}.json").write_text(json.dumps(about | wrong))
+    Path("short.json").write_text(json.dumps({"config": config}))
+    Path("list.json").write_text("[1, 2]")
     Path("taken").mkdir()
     before = sorted(Path().rglob("*"))
     extra = [] if "--teacher" in options or "--dataset" in options or "--resume" in options else ["--teacher", "t.pt"]
@@ -1286,14 +1930,48 @@ def test_resume_refuses_another_configuration(tmp_path, capsys, monkeypatch):
     ("sample nobody", "no checkpoint at nobody"), ("sample cifar10 --steps 600", "whole stride"),
     ("sample cifar10 --sampler ddpm --steps 0", "DDPM steps"), ("sample cifar10 --n 0", "--n"),
     ("sample cifar10 --classes 10", "no class 10"), ("sample cifar10 --out x.png", ".npz"),
-    ("train --dataset mnist", "--dataset"), ("train --steps 0", "--steps"), ("train --data empty", "--data"),
+    ("sample cifar10 --guidance 0.5", "--guidance is 0.5, but must be at least 1"),
+    ("sample cifar10 --guidance inf", "--guidance"), ("sample cifar10 --arch dit-xl2", "known by its name"),
+    ("train --dataset imagenet", "--dataset"), ("train --steps 0", "--steps"), ("train --data empty", "no pictures"),
+    ("train --dataset cifar10 --data empty", "no cifar10 images in empty (no network): name their place with --data"),
+    ("train --dataset mnist --data empty", "no mnist images"), ("train --data nowhere", "no folder or .npz at nowhere"),
+    ("train --data nowhere.npz", "nowhere.npz"), ("train --data sizes", "sizes/x/1.png has 30 x 40 pixels, sizes/x/0"),
+    ("train --data broken --size 8", "broken/cats/3.png cannot be read"),
+    ("train --data deep --size 8", "deep/a.png is of mode I;16, not 8 bits"),
+    ("train --data text --size 8", "text/a.jpg cannot be read"),
+    ("train --data both --size 8", "of its own and some in"),
+    ("train --data pets --size -1", "--size"), ("train --data pets --size 9", "tiny does not fit images of 3 x 9 x 9"),
+    ("train --data pets --size 8 --flip 2", "--flip"), ("train --data pets --size 8 --out taken", "taken exists"),
+    ("train --data cut.npz", "no usable images in cut.npz"), ("train --data pickled.npz", "no usable images"),
+    ("train --data float.npz", "arr_0 is float64"), ("train --data nothing.npz", "arr_0 is not a file"),
+    ("train --data minus.npz", "labels are int64 (4,), from -1 to 2"), ("train --data half.npz", "labels are float64"),
+    ("train --data huge.npz", "to 1000000, not whole numbers"), ("train --data few.npz", "labels are int64 (3,)"),
     ("convert nowhere.pt --out x.pt", "no checkpoint"), ("paint", "paint"),
 ])
 def test_teachers_refuses(tmp_path, capsys, monkeypatch, options, says):
     monkeypatch.chdir(tmp_path)
-    Path("empty").mkdir()
-    monkeypatch.setattr(teachers.torchvision.datasets, "CIFAR10", no_network)
+    for name in ("empty", "deep", "text", "both", "taken"):
+        Path(name).mkdir()
+    for name in ("CIFAR10", "MNIST"):
+        monkeypatch.setitem(teachers.DATASETS, {"CIFAR10": "cifar10", "MNIST": "mnist"}[name], no_network)
+    picture_folder(Path("pets"))
+    broken = picture_folder(Path("broken")) / "cats/3.png"
+    broken.write_bytes(broken.read_bytes()[:-60])
+    picture_folder(Path("sizes"), ("x",), n=1)
+    Image.new("RGB", (30, 40)).save("sizes/x/1.png")
+    Image.fromarray(np.zeros((8, 8), np.uint16)).save("deep/a.png")
+    Path("text/a.jpg").write_text("no")
+    picture_folder(Path("both"), ("", "cats"))
+    images = np.zeros((4, 8, 8, 3), np.uint8)
+    for name, labels in dict(minus=[0, 1, 2, -1], half=[0, 1, 0.5, 1], huge=[0, 1, 2, 10**6], few=[0, 1, 2]).items():
+        np.savez(f"{name}.npz", arr_0=images, arr_1=np.array(labels))
+    np.savez("float.npz", arr_0=images / 255)
+    np.savez("nothing.npz", images=images)
+    np.savez("pickled.npz", arr_0=np.array([Code()], dtype=object))
+    Path("cut.npz").write_bytes(Path("float.npz").read_bytes()[:-200])
+    before = sorted(Path().rglob("*"))
     assert says in refused(capsys, monkeypatch, "teachers.py", *options.split())
+    assert sorted(Path().rglob("*")) == before
 
 
 @pytest.mark.parametrize(("options", "says"), [
@@ -1317,6 +1995,7 @@ def test_teachers_refuses(tmp_path, capsys, monkeypatch, options, says):
     ("cifar10 --n 100", "--n asks for 100 images"), ("boot.pt --steps 2", "drawn in one call"),
     ("boot.pt --sampler ddim", "drawn in one call"), ("boot.pt --guidance 2", "drawn in one call"),
     ("plain.pt --guidance 2 --n 500", "needs a model with classes"), ("cifar10 --device abacus", "--device cpu"),
+    ("cifar10 --guidance 0.5", "--guidance is 0.5"), ("images.npz --arch dit-xl2", "no checkpoint"),
     ("train-features --out images.npz", "ends in .pt"), ("train-features --epochs 0", "--epochs"),
     ("train-features --data empty", "no cifar10 images"),
 ])
@@ -1428,7 +2107,7 @@ def test_the_chain_and_the_baselines_work_as_written(tmp_path, capsys, monkeypat
     assert "pool: 20 entries" in printed and "160 teacher calls (strided; shuffle takes 9,990)" in printed
     student = "runs/dkdm-cifar10-vit-tiny/student.pt"
     run("boot.py", "--teacher", student, "--steps", "1", "--batch", "2", "--compare", "2")
-    assert boot.load_student("runs/boot-student/student.pt").image_shape == (3, 32, 32)
+    assert boot.load_student("runs/boot-dkdm-cifar10-vit-tiny/student.pt").image_shape == (3, 32, 32)
     run("teachers.py", "sample", student, "--sampler", "ddpm", "--steps", "2", "--n", "20", "--out", "made.npz")
     run("teachers.py", "train", "--data", "made.npz", "--mix", "0.2", "--real", "made.npz", "--arch", "vit-tiny",
         "--steps", "2", "--batch", "4", "--out", "runs/data-free")

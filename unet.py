@@ -3,10 +3,11 @@
 Sources: Nichol & Dhariwal, arXiv 2102.09672 (improved DDPM); Dhariwal & Nichol, arXiv 2105.05233, section 3 and
 appendix (ADM). The call contract is the same for every network of this repository; a network knows no diffusion:
 
-    net(x, i, y=None) -> out
+    net(x, i, y=None, w=None) -> out
     x    (B, C, H, W)   noisy images, float
     i    (B,)           index in the diffusion chain, 0 .. T-1 (0 is nearly clean), whole or fractional
     y    (B,)           class labels, int64; only for networks with num_classes
+    w    (B,)           guidance scales, float; only for networks with guided=True
     out  (B, C or 2C, H, W)   the prediction, and the variance interpolation behind it if the network learned one
 """
 
@@ -17,6 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 # Named sizes: arguments of UNet besides in_channels, out_channels and num_classes. A test checks the counts.
+# nano and tiny train on a CPU, on images of up to 64 pixels; the others want a GPU.
 SIZES = {
     # 1.2 M parameters with 6 output channels and 11 labels: dkdm.py's student
     "nano": dict(model_channels=32, num_res_blocks=1, attention_resolutions=(4,), channel_mult=(1, 2, 2),
@@ -33,6 +35,15 @@ SIZES = {
     # 52.5 M: improved DDPM's cifar10_uncond_50M_500K
     "iddpm-50m": dict(model_channels=128, num_res_blocks=3, attention_resolutions=(2, 4), channel_mult=(1, 2, 2, 2),
                       dropout=0.3, num_heads=4),
+    # 121.1 M: improved DDPM's imagenet64_uncond_100M_1500K
+    "iddpm-121m": dict(model_channels=128, num_res_blocks=3, attention_resolutions=(4, 8), channel_mult=(1, 2, 3, 4),
+                       num_heads=4),
+    # 295.9 M with 1,000 labels: ADM's 64x64_diffusion; without labels the CelebA-64 teacher of DDPM-IP and DKDM
+    "adm-296m": dict(model_channels=192, num_res_blocks=3, attention_resolutions=(2, 4, 8), channel_mult=(1, 2, 3, 4),
+                     dropout=0.1, num_head_channels=64, resblock_updown=True, use_new_attention_order=True),
+    # 552.8 M: ADM's lsun_bedroom, lsun_cat and lsun_horse, 256 pixels
+    "adm-553m": dict(model_channels=256, num_res_blocks=2, attention_resolutions=(8, 16, 32),
+                     channel_mult=(1, 1, 2, 2, 4, 4), dropout=0.1, num_head_channels=64, resblock_updown=True),
 }
 
 
@@ -150,16 +161,24 @@ class UNet(nn.Module):
     use_scale_shift_norm    the time scales and shifts after the second norm, instead of being added before it
     resblock_updown         resample inside a residual block, instead of by a convolution of its own
     use_new_attention_order how q, k, v and the heads share the channels of qkv (see AttentionBlock)
-    Raises ValueError for widths that 32 groups or the heads do not divide, and for labels missing or not asked for.
+    index_scale             what the index is multiplied by before it is embedded: 1000 / T for networks trained with
+                            improved DDPM's rescale_timesteps, else 1
+    guided                  whether forward takes w, embedded like the index and added to it by a layer that starts at 0
+    Raises ValueError for widths that 32 groups or the heads do not divide, and for y or w missing or not asked for.
+
+    The heads (num_heads, num_head_channels), the attention order, dropout and index_scale leave no trace in a state
+    dict. Weights load into a network with wrong ones without an error, and nothing but the look of its samples tells.
     """
 
     def __init__(self, in_channels, model_channels, out_channels, num_res_blocks, attention_resolutions, dropout=0,
                  channel_mult=(1, 2, 4, 8), num_classes=None, num_heads=1, num_head_channels=-1,
-                 use_scale_shift_norm=True, resblock_updown=False, use_new_attention_order=False):
+                 use_scale_shift_norm=True, resblock_updown=False, use_new_attention_order=False, index_scale=1.0,
+                 guided=False):
         arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         super().__init__()
         self.arguments = arguments  # what a checkpoint stores to build this network again
         self.model_channels, self.num_classes = model_channels, num_classes
+        self.out_channels, self.index_scale, self.guided = out_channels, index_scale, guided
         emb_channels = 4 * model_channels
 
         def res(cin, cout, resample=None):
@@ -176,6 +195,9 @@ class UNet(nn.Module):
             nn.Linear(model_channels, emb_channels), nn.SiLU(), nn.Linear(emb_channels, emb_channels))
         if num_classes is not None:
             self.label_emb = nn.Embedding(num_classes, emb_channels)
+        if guided:
+            self.guidance_embed = nn.Sequential(
+                nn.Linear(model_channels, emb_channels), nn.SiLU(), zeroed(nn.Linear(emb_channels, emb_channels)))
 
         ch = channel_mult[0] * model_channels
         factor = 1  # how much smaller than the input this level is
@@ -210,12 +232,20 @@ class UNet(nn.Module):
 
         self.out = nn.Sequential(norm(ch), nn.SiLU(), zeroed(nn.Conv2d(ch, out_channels, 3, padding=1)))
 
-    def forward(self, x, i, y=None):
+    @property
+    def last_layer(self):
+        return self.out[2]
+
+    def forward(self, x, i, y=None, w=None):
         if (y is None) != (self.num_classes is None):
             raise ValueError("UNet: this network wants " + ("no labels" if y is not None else "labels y"))
-        emb = self.time_embed(timestep_embedding(i, self.model_channels))   # (B, 4 model_channels)
+        if (w is None) == self.guided:
+            raise ValueError("UNet: this network wants " + ("no guidance" if w is not None else "guidance scales w"))
+        emb = self.time_embed(timestep_embedding(i * self.index_scale, self.model_channels))  # (B, 4 model_channels)
         if y is not None:
             emb = emb + self.label_emb(y)
+        if w is not None:
+            emb = emb + self.guidance_embed(timestep_embedding(w, self.model_channels))
         skips = []
         for stage in self.input_blocks:
             x = stage(x, emb)
@@ -224,3 +254,30 @@ class UNet(nn.Module):
         for stage in self.output_blocks:
             x = stage(torch.cat([x, skips.pop()], dim=1), emb)
         return self.out(x)                                                  # (B, out_channels, H, W)
+
+
+def arguments_of(weights):
+    """The arguments of UNet that the shapes in a state dict give away, as a dict. KeyError if it is no U-Net's."""
+    shape = {name: tuple(w.shape) for name, w in weights.items()}
+    width = shape["time_embed.0.weight"][1]
+    stages = 1 + max((int(name.split(".")[1]) for name in shape if name.startswith("output_blocks.")), default=0)
+
+    def upsampler(k, ending):  # whether stage k on the way up ends its level, in this kind of layer
+        return any(f"output_blocks.{k}.{layer}.{ending}" in shape for layer in (1, 2))
+
+    plain = [k for k in range(stages) if upsampler(k, "conv.weight")]
+    residual = [k for k in range(stages) if upsampler(k, "in_layers.0.weight")]
+    per_level = 1 + min(plain + residual, default=stages - 1)
+    firsts = list(range(0, stages, per_level))[::-1]                # of each level, from the largest images down
+    out = [shape[f"output_blocks.{k}.0.out_layers.3.weight"][0] for k in firsts]
+    found = {
+        "in_channels": shape["input_blocks.0.0.weight"][1], "model_channels": width,
+        "out_channels": shape["out.2.weight"][0], "num_res_blocks": per_level - 1,
+        "attention_resolutions": tuple(2**level for level, k in enumerate(firsts)
+                                       if f"output_blocks.{k}.1.qkv.weight" in shape),
+        "channel_mult": tuple(channels // width for channels in out),
+        "num_classes": shape.get("label_emb.weight", (None,))[0],
+        "use_scale_shift_norm": shape["output_blocks.0.0.emb_layers.1.weight"][0] == 2 * out[-1],
+        "guided": "guidance_embed.0.weight" in shape,
+    }
+    return found | ({"resblock_updown": bool(residual)} if plain + residual else {})

@@ -2,12 +2,15 @@
 
 Source: Peebles & Xie, arXiv 2212.09748. The call contract is that of unet.py; a network knows no diffusion:
 
-    net(x, i, y=None) -> out
+    net(x, i, y=None, w=None) -> out
     x    (B, C, H, W)   noisy images, float, H = W = input_size
     i    (B,)           index in the diffusion chain, 0 .. T-1 (0 is nearly clean), whole or fractional
     y    (B,)           class labels, int64; only for networks with num_classes
+    w    (B,)           guidance scales, float; only for networks with guided=True
     out  (B, C or 2C, H, W)   the prediction, and the variance interpolation behind it if the network learns one
 """
+
+import math
 
 import torch
 import torch.nn.functional as F
@@ -107,11 +110,14 @@ class ViT(nn.Module):
     hidden_size   width of a token, a multiple of 4 and of num_heads
     num_classes   rows of the label table, "no class" included; None: no labels
     learn_sigma   whether C channels of variance interpolation follow the prediction
-    Raises ValueError for sizes that do not divide, and for labels missing or not asked for.
+    guided        whether forward takes w, embedded like the index and added to it by a layer that starts at 0
+    Raises ValueError for sizes that do not divide, and for y or w missing or not asked for.
+
+    num_heads leaves no trace in a state dict: weights load into a network with a wrong one without an error.
     """
 
     def __init__(self, input_size, patch_size, in_channels, hidden_size, depth, num_heads, mlp_ratio=4.0,
-                 num_classes=None, learn_sigma=True):
+                 num_classes=None, learn_sigma=True, guided=False):
         arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         super().__init__()
         if input_size % patch_size:
@@ -119,7 +125,7 @@ class ViT(nn.Module):
         if hidden_size % 4 or hidden_size % num_heads:
             raise ValueError(f"ViT: hidden_size {hidden_size} must be a multiple of 4 and of num_heads {num_heads}")
         self.arguments = arguments  # what a checkpoint stores to build this network again
-        self.patch_size, self.num_classes = patch_size, num_classes
+        self.patch_size, self.num_classes, self.guided = patch_size, num_classes, guided
         self.out_channels = 2 * in_channels if learn_sigma else in_channels
         # x_embedder.proj, t_embedder.mlp, y_embedder.embedding_table: the names that the public checkpoints use
         self.x_embedder = nn.ModuleDict({"proj": nn.Conv2d(in_channels, hidden_size, patch_size, stride=patch_size)})
@@ -128,6 +134,9 @@ class ViT(nn.Module):
             nn.Linear(256, hidden_size), nn.SiLU(), nn.Linear(hidden_size, hidden_size))})
         if num_classes is not None:
             self.y_embedder = nn.ModuleDict({"embedding_table": nn.Embedding(num_classes, hidden_size)})
+        if guided:
+            self.guidance_embedder = nn.ModuleDict({"mlp": nn.Sequential(
+                nn.Linear(256, hidden_size), nn.SiLU(), nn.Linear(hidden_size, hidden_size))})
         self.blocks = nn.ModuleList([Block(hidden_size, num_heads, mlp_ratio) for _ in range(depth)])
         self.final_layer = FinalLayer(hidden_size, patch_size, self.out_channels)
         self.initialize()
@@ -144,16 +153,25 @@ class ViT(nn.Module):
                 [] if self.num_classes is None else [self.y_embedder["embedding_table"]])):
             nn.init.normal_(embedding.weight, std=0.02)
         for layer in (*(block.adaLN_modulation[1] for block in self.blocks), self.final_layer.adaLN_modulation[1],
-                      self.final_layer.linear):  # adaLN-Zero: blocks start as the identity, the output at 0
+                      self.final_layer.linear,  # adaLN-Zero: blocks start as the identity, the output at 0
+                      *([self.guidance_embedder["mlp"][2]] if self.guided else [])):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, x, i, y=None):
+    @property
+    def last_layer(self):
+        return self.final_layer.linear
+
+    def forward(self, x, i, y=None, w=None):
         if (y is None) != (self.num_classes is None):
             raise ValueError("ViT: this network wants " + ("no labels" if y is not None else "labels y"))
+        if (w is None) == self.guided:
+            raise ValueError("ViT: this network wants " + ("no guidance" if w is not None else "guidance scales w"))
         c = self.t_embedder["mlp"](timestep_embedding(i, 256))                  # (B, D)
         if y is not None:
             c = c + self.y_embedder["embedding_table"](y)
+        if w is not None:
+            c = c + self.guidance_embedder["mlp"](timestep_embedding(w, 256))
         x = self.x_embedder["proj"](x)                                          # (B, D, h, w), one place a patch
         h, w = x.shape[2:]
         x = x.flatten(2).mT + self.pos_embed                                    # (B, N, D), N = h * w
@@ -163,3 +181,18 @@ class ViT(nn.Module):
         p = self.patch_size
         x = x.reshape(-1, h, w, p, p, self.out_channels).permute(0, 5, 1, 3, 2, 4)
         return x.reshape(-1, self.out_channels, h * p, w * p)                   # (B, out_channels, H, W)
+
+
+def arguments_of(weights):
+    """The arguments of ViT that the shapes in a state dict give away, as a dict. KeyError if it is no DiT's."""
+    shape = {name: tuple(w.shape) for name, w in weights.items()}
+    hidden, channels, patch, _ = shape["x_embedder.proj.weight"]
+    return {
+        "input_size": math.isqrt(shape["pos_embed"][1]) * patch, "patch_size": patch, "in_channels": channels,
+        "hidden_size": hidden,
+        "depth": 1 + max(int(name.split(".")[1]) for name in shape if name.startswith("blocks.")),
+        "mlp_ratio": shape["blocks.0.mlp.fc1.weight"][0] / hidden,
+        "num_classes": shape.get("y_embedder.embedding_table.weight", (None,))[0],
+        "learn_sigma": shape["final_layer.linear.weight"][0] == 2 * channels * patch**2,
+        "guided": "guidance_embedder.mlp.0.weight" in shape,
+    }
