@@ -514,6 +514,7 @@ def from_checkpoint(content, path, device="cpu"):
         net.load_state_dict(weights)
         schedule, (C, H, W) = Schedule(content["schedule"], content["T"]), content["image_shape"]
         classes, out = content["num_classes"], 2 * C if content["learned_sigma"] else C
+        shrinks = 2 ** (len(net.arguments.get("channel_mult", "1")) - 1)
         for fits, what in (
                 (content["predicts"] in ("eps", "x0", "v"), f"predicts is {content['predicts']!r}, not eps, x0 or v"),
                 (net.arguments["in_channels"] == C, f"image_shape has {C} channels, the network in_channels "
@@ -522,13 +523,15 @@ def from_checkpoint(content, path, device="cpu"):
                                           f"{content['learned_sigma']} there are {out}"),
                 (net.arguments.get("input_size", H) == H == (W if arch == "vit" else H),
                  f"image_shape {[C, H, W]} is not the network's input_size"),
+                (H % shrinks == 0 == W % shrinks, f"the network shrinks images {shrinks} times, and {H} x {W} do not "
+                                                  "divide so"),
                 (net.num_classes in ((None,) if classes is None else (classes, classes + 1)),
                  f"classes is {classes}, the network's num_classes {net.num_classes}")):
             if not fits:
                 raise ValueError(what)
         return Teacher(net.requires_grad_(False).eval().to(device), schedule, (C, H, W), classes, content["predicts"],
                        content["learned_sigma"])
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, ZeroDivisionError) as error:
+    except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
         first = " ".join(str(error).split())[:500]
         raise UserError(f"{path}: weights do not fit the architecture it names, {arch!r}: {first}") from None
 
@@ -558,7 +561,6 @@ def new_network(size, image_shape, num_classes, learned_sigma, null_label=True):
     """A network of the named size with random weights for images (C, H, W), and labels if num_classes is not None.
 
     null_label: whether the label table has one more row, the last, for "no class".
-
     UserError if images of this shape do not fit it, which is tried.
     """
     (C, H, W), rows = image_shape, None if num_classes is None else num_classes + null_label
