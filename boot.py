@@ -47,9 +47,10 @@ import teachers
 from teachers import UserError, opt, per_sample
 
 SOLVERS = ("euler", "ddim", "heun")
-# Where the path starts unless --t-max says otherwise: 1 / alpha is about 65 in both schedules. Nothing of the image is
-# left there (the mean colour of a CIFAR-10 image has 2 % of the noise's variance), and x0 is well-conditioned still.
-T_MAX = {"cosine": 0.99, "linear": 0.91}
+# Where the path starts unless --t-max says otherwise, by schedule and by what the teacher predicts. Pure noise is right
+# where nothing of the image is left: at 1 / alpha = 65 (v and x0) the mean colour of a CIFAR-10 image has 2 % of the
+# noise's variance. Teachers of noise start at 13 (46 %), since it multiplies their errors in x0.
+T_MAX = {"cosine": {"v": 0.99, "x0": 0.99, "eps": 0.95}, "linear": {"v": 0.91, "x0": 0.91, "eps": 0.71}}
 
 
 @dataclass
@@ -67,8 +68,8 @@ class Config:
     delta: float = opt(1 / 16, "step t - s of the bootstrap, in time units (delta)")
     beta: float = opt(64.0, "weight of the boundary loss (beta); the bootstrap loss is divided by delta^2")
     t_min: float = opt(0.02, "time at which the path ends (t_min); samples are y(xi, t_min)")
-    t_max: float = opt(None, "time at which the path starts from pure noise (t_max) (default: by the teacher's noise "
-                             f"schedule, {', '.join(f'{t} {name}' for name, t in T_MAX.items())})")
+    t_max: float = opt(None, "time at which the path starts from pure noise (t_max) (default: " + ", ".join(
+        f"{t['v']} for {name} schedules, {t['eps']} if the teacher predicts noise" for name, t in T_MAX.items()) + ")")
     classes: tuple = opt((), "class labels to learn, or with --sample to draw (default: all)", type=int, nargs="+",
                          metavar="LABEL", also=["--label"])
     guidance: tuple = opt((1.0,), "classifier-free guidance scale to distil (w), 1 is none; two are the lowest and the "
@@ -134,8 +135,8 @@ class Student(nn.Module):
     The input is always xi, so whatever t is, the network's prediction is turned into an image with the levels of
     t_max: for a teacher that predicts v, y = alpha(t_max) xi - sigma(t_max) v(xi, t). At t_max this is f_phi(xi, t_max)
     itself, so an untrained student has no boundary loss. A teacher that predicts noise, with its x0 divided by a small
-    alpha, cannot be kept so: an error of the size of its own would be 65 times as large in y. Its student predicts v
-    too, with a new last layer that starts at 0, hence at y = alpha(t_max) xi, nearly 0.
+    alpha, cannot be kept so: errors of the size of its own would be 13 times as large in y. Its student predicts v too,
+    with a new last layer that starts at 0, hence at y = alpha(t_max) xi, nearly 0.
 
     guidance: the scale w it is made for, or the lowest and the highest. With two, the network takes w as a second
     condition, embedded like the time and added through a layer that starts at 0: the teacher's weights mean the same.
@@ -330,7 +331,7 @@ def fixed_noise(n, teacher, config):
 
 def check(config):
     """UserError for the first option out of its range."""
-    t_max, w = config.t_max or max(T_MAX.values()), config.guidance
+    t_max, w = config.t_max or T_MAX["cosine"]["v"], config.guidance
     longest = t_max - config.t_min
     teachers.require(config, (
         ("dataset", config.teacher or config.dataset in teachers.NAMED, f"one of {', '.join(teachers.NAMED)}"),
@@ -363,7 +364,7 @@ def main(config):
     device = teachers.pick_device(config.device)
     teacher = teachers.load_teacher(config.teacher or config.dataset, device, config.arch)
     if config.t_max is None:
-        config = dataclasses.replace(config, t_max=T_MAX[teacher.schedule.name])
+        config = dataclasses.replace(config, t_max=T_MAX[teacher.schedule.name][teacher.predicts])
         check(config)
     if config.t_min * teacher.schedule.T < 1:
         raise UserError(f"--t-min {config.t_min} lies before the chain's first index, 1 / {teacher.schedule.T}")

@@ -97,7 +97,7 @@ DKDM_FID = "of DKDM's teacher in this format (50 steps; arXiv 2409.03550)"
 NAMED = {
     "cifar10": Named(
         "ours, trained on CIFAR-10 with teachers.py", "MIT", "FID-cifar10net 0.845 (ours; 50 DDIM steps)",
-        "cifar10.pt", 5_793_885, sha256="45aba96ef11be0742add693e9ed33c27334ed57d10204edf094d36bdf72c04f5"),
+        "cifar10.pt", 5_769_389, sha256="45aba96ef11be0742add693e9ed33c27334ed57d10204edf094d36bdf72c04f5"),
     "iddpm-cifar10": Named(
         "openai/improved-diffusion, trained on CIFAR-10", "MIT", "FID 3.19 (4,000 steps; arXiv 2102.09672)",
         "cifar10_uncond_50M_500K.pt", 210_185_752, OPENAI + "march-2021/cifar10_uncond_50M_500K.pt",
