@@ -456,7 +456,10 @@ def sample_command(args):
         with autocast():
             images.append(sample(student, *part).cpu())
     teachers.save_grid(torch.cat(images), out)
-    print(f"{args.n} images in {out}, one network call each")
+    middle = len(student.guidance) == 2 and w is None
+    print(f"{args.n} images in {out}, one network call each" + (
+        f", guidance {sum(student.guidance) / 2:g}; --guidance takes {student.guidance[0]:g} to {student.guidance[1]:g}"
+        if middle else ""))
 
 
 def command_line():

@@ -885,12 +885,12 @@ def load_images(dataset, path, split="train", size=0):
     """The images of a split, "train" or "test": uint8 (N, C, H, W), and labels, int64 (N,) or None.
 
     dataset  a name in DATASETS, which torchvision downloads to the folder path; "" for images of one's own
-    path     of those: a folder of pictures, an .npz, or a folder of .npz files; the latter two go before a download.
-             Files of a folder whose names start with "test" are the test images
+    path     of those: a folder of pictures, an .npz, or a folder of .npz files, of which those whose names start with
+             "test" are the test images. Of CIFAR-10, .npz files in the folder go before a download
     size     pixels of a side, 0: as they are.  UserError, which names the file, if they cannot be had as asked.
     """
     path = Path(path)
-    files = [path] if path.suffix == ".npz" else sorted(path.glob("*.npz"))
+    files = [path] if path.suffix == ".npz" else sorted(path.glob("*.npz")) if dataset in ("", "cifar10") else []
     try:
         if files:
             files = [file for file in files if file.name.startswith("test") == (split == "test") or file == path]

@@ -1612,7 +1612,7 @@ def test_a_guided_run_from_the_command_line(tmp_path, capsys, monkeypatch):
         assert picture.width == 150 + 9 * 66 and np.asarray(picture).std() > 20
     run("--sample", "range/student.pt", "--guidance", 2.5, "--label", 2, "--n", 3, "--out", "one.png")
     run("--sample", "range/student.pt", "--guidance", 1, 5, "--label", 2, "--n", 20, "--out", "row.png")
-    run("--sample", "range/student.pt", "--n", 3, "--out", "middle.png")
+    assert "guidance 3; --guidance takes 1 to 5" in run("--sample", "range/student.pt", "--n", 3, "--out", "middle.png")
     assert all(Path(name).is_file() for name in ("one.png", "row.png", "middle.png"))
     run(*few, "--guidance", 3, "--out", "fixed")
     fixed, ranged = (boot.load_student(f"{name}/student.pt") for name in ("fixed", "range"))
