@@ -86,8 +86,13 @@ class Config:
     resume: bool = opt(False, "go on with the run in --out; its options are taken over")
 
     def __post_init__(self):
-        self.guidance = tuple(self.guidance) if isinstance(self.guidance, (tuple, list)) else (self.guidance,)
+        self.guidance = scales(self.guidance)
         self.out = self.out or f"runs/boot-{teachers.run_name(self.teacher or self.dataset)}"
+
+
+def scales(guidance):
+    """(w,), or (lowest, highest), from a number or a sequence."""
+    return tuple(guidance) if isinstance(guidance, (tuple, list)) else (guidance,)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -142,10 +147,11 @@ class Student(nn.Module):
     condition, embedded like the time and added through a layer that starts at 0: the teacher's weights mean the same.
     """
 
-    def __init__(self, teacher, t_min, t_max, guidance=(1.0,)):
+    def __init__(self, teacher, t_min, t_max, guidance=1.0):
         super().__init__()
+        self.t_min, self.t_max, self.guidance = t_min, t_max, scales(guidance)
         self.net = copy.deepcopy(teacher.net)
-        if len(guidance) == 2 and not self.net.guided:
+        if len(self.guidance) == 2 and not self.net.guided:
             self.net = type(teacher.net)(**teacher.net.arguments | {"guided": True}).to(next(teacher.net.parameters()))
             self.net.load_state_dict(self.net.state_dict() | teacher.net.state_dict())
         self.predicts = teacher.predicts
@@ -156,7 +162,6 @@ class Student(nn.Module):
         self.net.requires_grad_(True)
         self.schedule, self.image_shape, self.num_classes = teacher.schedule, teacher.image_shape, teacher.num_classes
         self.learned_sigma, self.null_label = teacher.learned_sigma, teacher.null_label
-        self.t_min, self.t_max, self.guidance = t_min, t_max, tuple(guidance)
 
     def forward(self, xi, t, y=None, w=None):                              # (B, C, H, W), (B,), (B,), (B,)
         if self.null_label is not None and y is None:
@@ -263,9 +268,9 @@ def load_student(path, device="cpu"):
     checkpoint = teachers.load(path)
     if checkpoint["method"] != "boot":
         raise UserError(f"{path} holds a {checkpoint['method']}, not a BOOT student: sample it with teachers.py sample")
-    config = Config(**{name: checkpoint["config"][name] for name in ("t_min", "t_max", "guidance")})
+    config = checkpoint["config"]
     teacher_like = teachers.from_checkpoint(checkpoint, path, device)  # the same fields, the student's weights
-    student = Student(teacher_like, config.t_min, config.t_max, config.guidance)
+    student = Student(teacher_like, config["t_min"], config["t_max"], config["guidance"])
     return student.requires_grad_(False).eval()
 
 
@@ -374,6 +379,7 @@ def main(config):
     labels = teachers.labels_for(len(config.classes) or teacher.num_classes or 1, teacher.num_classes, config.classes)
     folder, saved = teachers.open_run(config)
 
+    torch.manual_seed(config.seed)  # the weights of a new layer for w
     student = Student(teacher, config.t_min, config.t_max, config.guidance).eval()  # eval: targets want no dropout
     ema = copy.deepcopy(student).requires_grad_(False)
     optimizer = torch.optim.Adam(student.parameters(), config.lr, betas=(0.9, 0.99))

@@ -1607,6 +1607,8 @@ def test_a_guided_run_from_the_command_line(tmp_path, capsys, monkeypatch):
     run("--sample", "range/student.pt", "--guidance", 1, 5, "--label", 2, "--n", 20, "--out", "row.png")
     assert "guidance 3; --guidance takes 1 to 5" in run("--sample", "range/student.pt", "--n", 3, "--out", "middle.png")
     assert all(Path(name).is_file() for name in ("one.png", "row.png", "middle.png"))
+    run(*few, "--guidance", 1, 5, "--out", "again")
+    assert all(torch.equal(w, weights("again")[name]) for name, w in weights("range").items())  # the seed decides all
     run(*few, "--guidance", 3, "--out", "fixed")
     fixed, ranged = (boot.load_student(f"{name}/student.pt") for name in ("fixed", "range"))
     assert fixed.guidance == (3.0,) and ranged.guidance == (1.0, 5.0) and ranged.net.guided and not fixed.net.guided
