@@ -1294,7 +1294,7 @@ def test_teachers_without_no_class_are_not_asked_for_it(tmp_path):
     net = fill(unet.UNet(3, 32, 6, 1, (), channel_mult=(1,), num_classes=4))
     path, about = foreign(tmp_path, net, classes=4)
     teacher = teachers.load_teacher(path, arch=about)
-    x, i = torch.ones(2, 3, 8, 8), torch.tensor([5, 5])
+    x, i = torch.randn(2, 3, 8, 8), torch.tensor([5, 5])
     assert teacher.eps_form(x, i, torch.tensor([0, 3])).isfinite().all()
     for question in (dict(), dict(y=torch.tensor([0, 3]), guidance=2.0)):
         with pytest.raises(UserError, match='knows no "no class"'):
