@@ -507,10 +507,11 @@ def from_checkpoint(content, path, device="cpu"):
     try:
         if arch not in ARCHITECTURES:
             raise ValueError(f"arch is {arch!r}, not unet or vit")
-        net = ARCHITECTURES[arch](**content["arch_args"])
-        why = misfit(net, weights)
+        with torch.device("meta"):  # shapes alone, before any memory is taken
+            why = misfit(ARCHITECTURES[arch](**content["arch_args"]), weights)
         if why:
             raise ValueError(why)
+        net = ARCHITECTURES[arch](**content["arch_args"])
         net.load_state_dict(weights)
         schedule, (C, H, W) = Schedule(content["schedule"], content["T"]), content["image_shape"]
         classes, out = content["num_classes"], 2 * C if content["learned_sigma"] else C
@@ -931,7 +932,7 @@ def torchvision_images(dataset, path, split, size):
         pictures = (files[k][0] for k in tqdm(range(len(files)), desc="reading CelebA", unit=" images"))
         return np.stack([square(picture, size or 64) for picture in pictures]), None
     data = DATASETS[dataset](path, train=split == "train", download=True)
-    images, labels = (np.array(x) for x in (data.data, data.targets))
+    images, labels = (x.numpy() if torch.is_tensor(x) else np.array(x) for x in (data.data, data.targets))
     return np.stack([square(Image.fromarray(image), size) for image in images]) if size else images, labels
 
 
@@ -1088,8 +1089,9 @@ def train(config):
         y = None if classes is None else torch.zeros(config.batch, dtype=torch.long, device=device)
         for _ in range(3):
             began = time.monotonic()
-            sum(losses(x, y, torch.zeros(config.batch, dtype=torch.long), x)).mean().backward()
-            next(net.parameters()).grad.sum().item()  # waits for a GPU
+            loss = sum(losses(x, y, torch.zeros(config.batch, dtype=torch.long), x)).mean()
+            loss.backward()
+            loss.item()  # waits for a GPU
         return time.monotonic() - began
 
     with torch.random.fork_rng():  # so that dropout in it changes nothing
