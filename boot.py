@@ -362,8 +362,8 @@ def check(config):
 def main(config):
     """Distils config.teacher; returns the distances of report(). Leaves in config.out:
 
-    config.json, log.csv, samples/step_XXXXXX.png, student.pt (averaged weights), last.pt (for --resume), summary.png.
-    Raises UserError for bad input and for a loss that is not finite.
+    config.json, log.csv, samples/step_XXXXXX.png, student.pt (averaged weights), last.pt (for --resume), summary.png,
+    and with a range of guidance scales guidance.png. Raises UserError for bad input and for a loss that is not finite.
     """
     check(config)
     device = teachers.pick_device(config.device)
