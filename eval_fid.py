@@ -50,7 +50,7 @@ from torchvision.ops import Conv2dNormActivation
 from tqdm import tqdm
 
 import teachers
-from teachers import UserError, opt
+from teachers import UserError, opt, sha256
 
 INCEPTION = ("https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
              "6726825d")  # the address, and how the file's SHA-256 begins
@@ -347,10 +347,6 @@ def inception_file(given):
     if not sha256(path).startswith(begin):
         raise UserError(f"{path} is not the public file (its SHA-256 does not begin with {begin}): delete it")
     return path
-
-
-def sha256(path):
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -542,8 +542,8 @@ def misfit(net, weights):
     wanted, found = ({name: tuple(w.shape) for name, w in state.items()} for state in (net.state_dict(), weights))
     wrong = [f"{name} is missing" for name in wanted if name not in found]
     wrong += [f"{name} is not expected" for name in found if name not in wanted]
-    wrong += [f"{name} is {found[name]}, not {wanted[name]}" for name in wanted if wanted[name] != found.get(name, ())
-              and name in found]
+    wrong += [f"{name} is {found[name]}, not {shape}" for name, shape in wanted.items()
+              if found.get(name, shape) != shape]
     if not wrong:
         return "" if all(w.isfinite().all() for w in weights.values()) else "some weights are not finite"
     text = f"{', '.join(wrong[:3])}{f' and {len(wrong) - 3} more' if len(wrong) > 3 else ''}"
@@ -617,7 +617,11 @@ def locate(name):
 
 def sha256(path):
     """SHA-256 of a file, hexadecimal."""
-    return hashlib.sha256(np.memmap(path, np.uint8, "r")).hexdigest()  # mapped: the file may be larger than the memory
+    digest = hashlib.sha256()
+    with open(path, "rb") as f:
+        while part := f.read(2**20):  # the file may be larger than the memory
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def download(url, path):
@@ -840,7 +844,7 @@ def save_rows(rows, path, size=64):
 
 DATASETS = {"cifar10": torchvision.datasets.CIFAR10, "mnist": torchvision.datasets.MNIST,
             "fashion-mnist": torchvision.datasets.FashionMNIST, "celeba": torchvision.datasets.CelebA}
-MOST_CLASSES = 100_000
+MOST_CLASSES = 100_000  # a label beyond it is taken for a mistake: each takes a row of weights
 
 
 @dataclasses.dataclass
