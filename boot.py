@@ -5,6 +5,7 @@ Bootstrapping", arXiv 2306.05544. This file is the whole method; it opens no dat
 
     python boot.py --dataset cifar10                                   distil the built-in teacher
     python boot.py --sample runs/boot-cifar10/student.pt --n 64        a grid of images, one network call each
+    python boot.py --sample cifar10                                    the same of the student that ships
 
 Notation. Time t is continuous, in (0, 1], and sampling runs it down: t near 1 is noise, t near 0 the image, s < t.
 
@@ -47,6 +48,7 @@ import teachers
 from teachers import UserError, opt, per_sample
 
 SOLVERS = ("euler", "ddim", "heun")
+TIMES = ("uniform", "progressive")
 # Where the path starts unless --t-max says otherwise, by schedule and by what the teacher predicts. Pure noise is right
 # where nothing of the image is left: at 1 / alpha = 65 (v and x0) the mean colour of a CIFAR-10 image has 2 % of the
 # noise's variance. Teachers of noise start at 13 (46 %), since it multiplies their errors in x0.
@@ -70,6 +72,10 @@ class Config:
     t_min: float = opt(0.02, "time at which the path ends (t_min); samples are y(xi, t_min)")
     t_max: float = opt(None, "time at which the path starts from pure noise (t_max) (default: " + ", ".join(
         f"{t['v']} for {name} schedules, {t['eps']} if the teacher predicts noise" for name, t in T_MAX.items()) + ")")
+    time: str = opt("uniform", "how t is drawn: uniform (the paper), or progressive, from a narrow range that moves "
+                               "from t_max to t_min during the run (what the paper decides against)", choices=TIMES)
+    init: str = opt("teacher", "what the student's weights start from: teacher (the paper) or random",
+                    choices=("teacher", "random"))
     classes: tuple = opt((), "class labels to learn, or with --sample to draw (default: all)", type=int, nargs="+",
                          metavar="LABEL", also=["--label"])
     guidance: tuple = opt((1.0,), "classifier-free guidance scale to distil (w), 1 is none; two are the lowest and the "
@@ -145,14 +151,15 @@ class Student(nn.Module):
 
     guidance: the scale w it is made for, or the lowest and the highest. With two, the network takes w as a second
     condition, embedded like the time and added through a layer that starts at 0: the teacher's weights mean the same.
+    init: "teacher", or "random" for weights of its own, which the paper does not do.
     """
 
-    def __init__(self, teacher, t_min, t_max, guidance=1.0):
+    def __init__(self, teacher, t_min, t_max, guidance=1.0, init="teacher"):
         super().__init__()
         self.t_min, self.t_max, self.guidance = t_min, t_max, scales(guidance)
-        self.net = copy.deepcopy(teacher.net)
-        if len(self.guidance) == 2 and not self.net.guided:
-            self.net = type(teacher.net)(**teacher.net.arguments | {"guided": True}).to(next(teacher.net.parameters()))
+        guided = teacher.net.guided or len(self.guidance) == 2
+        self.net = type(teacher.net)(**teacher.net.arguments | {"guided": guided}).to(next(teacher.net.parameters()))
+        if init == "teacher":
             self.net.load_state_dict(self.net.state_dict() | teacher.net.state_dict())
         self.predicts = teacher.predicts
         if teacher.predicts == "eps":
@@ -212,9 +219,10 @@ def training_step(student, teacher, ema, optimizer, step, config, labels, genera
     w = config.guidance[0]
     if len(config.guidance) == 2:
         w = torch.empty(B, device=device).uniform_(*config.guidance, generator=generator)
-    # t uniform in [t_min + delta, t_max], one draw in each B-th of the range: the same law, less scatter between steps
+    lowest, highest = t_range(step, config)
+    # t uniform in the range, one draw in each B-th of it: the same law, less scatter between steps
     u = (torch.arange(B, device=device) + torch.rand(B, generator=generator, device=device)) / B
-    t = config.t_min + config.delta + (config.t_max - config.t_min - config.delta) * u
+    t = lowest + (highest - lowest) * u
     few = slice(None, None, 8)  # the boundary starts out right and only has to be kept: an eighth of the batch does it
 
     with autocast():
@@ -233,6 +241,19 @@ def training_step(student, teacher, ema, optimizer, step, config, labels, genera
         for average, parameter in zip(ema.parameters(), student.parameters(), strict=True):
             average.lerp_(parameter, 1 - decay)
     return bootstrap.detach(), boundary.detach()
+
+
+def t_range(step, config):
+    """Lowest and highest t of a step: t_min + delta and t_max; progressive: a part of that, delta wide, moving down.
+
+    What is learned at t is the target at t - delta, so progressive learns each stretch from the one before, and does
+    not come back to correct it.
+    """
+    lowest, highest = config.t_min + config.delta, config.t_max
+    if config.time == "progressive":
+        front = max(lowest, highest - config.delta - (highest - config.delta - lowest) * step / config.steps)
+        lowest, highest = front, min(highest, front + config.delta)
+    return lowest, highest
 
 
 def learning_rate(step, config):
@@ -263,8 +284,13 @@ def sample(student, xi, y=None, guidance=None):
     return student(xi, t, y, w.to(xi.device).expand(len(xi)))
 
 
-def load_student(path, device="cpu"):
-    """The Student in a checkpoint that this file wrote, in eval mode. UserError if it is anything else."""
+def load_student(name_or_path, device="cpu"):
+    """The Student in a checkpoint that this file wrote, in eval mode; "cifar10" names the one that ships.
+
+    UserError if it is anything else.
+    """
+    shipped = f"{name_or_path}-boot"
+    path = shipped if shipped in teachers.NAMED else name_or_path
     checkpoint = teachers.load(path)
     if checkpoint["method"] != "boot":
         raise UserError(f"{path} holds a {checkpoint['method']}, not a BOOT student: sample it with teachers.py sample")
@@ -345,6 +371,8 @@ def check(config):
         ("lr", 0 < config.lr < math.inf, "positive"),
         ("warmup", config.warmup >= 1, "at least 1"),
         ("solver", config.solver in SOLVERS, f"one of {', '.join(SOLVERS)}"),
+        ("time", config.time in TIMES, f"one of {', '.join(TIMES)}"),
+        ("init", config.init in ("teacher", "random"), "teacher or random"),
         ("t_min", 0 < config.t_min < t_max, f"above 0 and below --t-max {t_max}"),
         ("t_max", t_max <= 1, "at most 1"),
         ("delta", 0 < config.delta <= longest, f"above 0 and at most t_max - t_min = {longest:g}"),
@@ -379,8 +407,8 @@ def main(config):
     labels = teachers.labels_for(len(config.classes) or teacher.num_classes or 1, teacher.num_classes, config.classes)
     folder, saved = teachers.open_run(config)
 
-    torch.manual_seed(config.seed)  # the weights of a new layer for w
-    student = Student(teacher, config.t_min, config.t_max, config.guidance).eval()  # eval: targets want no dropout
+    torch.manual_seed(config.seed)  # random weights, if there are any
+    student = Student(teacher, config.t_min, config.t_max, config.guidance, config.init).eval()  # targets: no dropout
     ema = copy.deepcopy(student).requires_grad_(False)
     optimizer = torch.optim.Adam(student.parameters(), config.lr, betas=(0.9, 0.99))
     generator = torch.Generator(device).manual_seed(config.seed)
@@ -471,8 +499,9 @@ def sample_command(args):
 def command_line():
     parser = teachers.Parser(prog="boot.py", description=__doc__.splitlines()[0])
     parser.add_argument("--sample", metavar="STUDENT.pt", help="no training: a grid of this student's images, at "
-                        "--out (default: boot-samples.png); takes --label, --guidance, --seed, --device and "
-                        "--precision too; with two scales of guidance, a row is one noise and one label")
+                        "--out (default: boot-samples.png); cifar10 is the one that ships; takes --label, --guidance, "
+                        "--seed, --device and --precision too; with two scales of guidance, a row is one noise and one "
+                        "label")
     parser.add_argument("--n", type=int, default=64, help="images of --sample (default: 64)")
     teachers.add_options(parser, Config)
     args = parser.parse_args()

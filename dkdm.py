@@ -5,6 +5,7 @@ Architecture", CVPR 2025, arXiv 2409.03550. This file is the whole method; it op
 
     python dkdm.py --dataset cifar10                        a small U-Net from the built-in teacher
     python dkdm.py --dataset cifar10 --student vit-tiny     a transformer from the same teacher
+    python dkdm.py --sample cifar10 --student vit-tiny      images of that student that ships; so does the small U-Net
 
 Notation. The chain has T steps. Index i is the paper's t - 1 and runs down: T-1 is nearly pure noise, 0 nearly clean.
 
@@ -319,6 +320,20 @@ def learning_rate(step, config):
 # Sampling
 
 
+def load_student(name_or_path, size="nano", device="cpu"):
+    """The Teacher (a model like any) in a checkpoint that this file wrote; "cifar10" names those that ship, by size.
+
+    UserError if it is anything else.
+    """
+    shipped = f"{name_or_path}-dkdm-{size}"
+    path = shipped if shipped in teachers.NAMED else name_or_path
+    checkpoint = teachers.load(path)
+    if checkpoint["method"] != "dkdm":
+        raise UserError(f"{path} holds a {checkpoint['method']}, not a DKDM student (of cifar10, --student nano and "
+                        "vit-tiny ship): sample it with boot.py or teachers.py")
+    return teachers.from_checkpoint(checkpoint, path, device)
+
+
 @torch.no_grad()
 def report(student, teacher, config, autocast):
     """How far the student's eps is from the teacher's: {index: squared difference, mean over pixels}.
@@ -514,6 +529,26 @@ def main(config):
     return report(ema, teacher, config, autocast)
 
 
+def sample_command(args):
+    """Writes a grid of args.n images of the student args.sample, 50 DDIM steps each."""
+    out = getattr(args, "out", "dkdm-samples.png")
+    if args.n < 1 or not out.endswith(".png"):
+        raise UserError(f"--n is {args.n} and must be at least 1; --out is {out} and must end in .png")
+    config = teachers.config_from(args, Config)
+    check(config)
+    device = teachers.pick_device(config.device)
+    student = load_student(args.sample, config.student, device)
+    xi, y = fixed_noise(args.n, student, config)
+    autocast = teachers.autocasting(config.precision, device, student.predicts)
+    images = []
+    for k in tqdm(range(0, args.n, 64), desc="50 DDIM steps", unit="batch"):
+        noise, labels = xi[k:k + 64].to(device), None if y is None else y[k:k + 64].to(device)
+        with autocast():
+            images.append(student.ddim(noise, 50, labels).cpu())
+    teachers.save_grid(torch.cat(images), out)
+    print(f"{args.n} images in {out}, 50 network calls each")
+
+
 def evaluate_command(args):
     """The errors of report() for any diffusion checkpoint, args.evaluate, and the configuration they were taken with.
 
@@ -535,8 +570,14 @@ def command_line():
     parser = teachers.Parser(prog="dkdm.py", description=__doc__.splitlines()[0])
     parser.add_argument("--evaluate", metavar="MODEL.pt", help="no training: how far this checkpoint's eps is from the "
                         "teacher's; takes --teacher, --compare, --seed, --device and --precision too")
+    parser.add_argument("--sample", metavar="STUDENT.pt", help="no training: a grid of this student's images, at "
+                        "--out (default: dkdm-samples.png); cifar10 is the one that ships, of size --student; takes "
+                        "--seed, --device and --precision too")
+    parser.add_argument("--n", type=int, default=64, help="images of --sample (default: 64)")
     teachers.add_options(parser, Config)
     args = parser.parse_args()
+    if args.sample:
+        return sample_command(args)
     if args.evaluate:
         errors, config = evaluate_command(args)
     else:

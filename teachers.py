@@ -64,7 +64,7 @@ PRECISIONS = ("auto", "fp32", "bf16")
 
 @dataclasses.dataclass(frozen=True)
 class Named:
-    """A teacher with a name. What its file holds is said by the file itself, or by `about` (see load()).
+    """A teacher with a name, or a student that ships. The file itself says what it holds, or `about` (see load()).
 
     url      address of the file; a web page (by_hand) if a program cannot get it; "" if it is in weights/
     sha256   "" if its publisher gives none: then it is recorded at the first download, and checked from then on
@@ -98,6 +98,9 @@ NAMED = {
     "cifar10": Named(
         "ours, trained on CIFAR-10 with teachers.py", "MIT", "FID-cifar10net 0.845 (ours; 50 DDIM steps)",
         "cifar10.pt", 5_769_389, sha256="45aba96ef11be0742add693e9ed33c27334ed57d10204edf094d36bdf72c04f5"),
+    "cifar10-boot": Named(
+        "ours, a one-step student of cifar10, by boot.py", "MIT", "FID-cifar10net 1.12 (ours; 1 step)",
+        "cifar10_boot.pt", 5_769_389, sha256="0f6822094f906e03f263a2865715a4677a08320963df20ad6cb1d679f0c06f49"),
     "iddpm-cifar10": Named(
         "openai/improved-diffusion, trained on CIFAR-10", "MIT", "FID 3.19 (4,000 steps; arXiv 2102.09672)",
         "cifar10_uncond_50M_500K.pt", 210_185_752, OPENAI + "march-2021/cifar10_uncond_50M_500K.pt",
@@ -552,8 +555,8 @@ def misfit(net, weights):
             told = module.arguments_of(weights)
             if type(net) is not ARCHITECTURES[arch]:
                 return f"{text}; these are weights of arch {arch!r}"
-            given = {name: tuple(v) if isinstance(v, list) else v for name, v in net.arguments.items()}
-            other = [f"{name} {value}, not {given[name]}" for name, value in told.items() if value != given[name]]
+            other = [f"{name} {value}, not {net.arguments[name]}" for name, value in told.items()
+                     if value != net.arguments[name]]
             return f"{text}; by their shapes they have {', '.join(other) or 'other heads'}"
     return text
 
@@ -864,6 +867,7 @@ class Config:
     real: str = opt("data", "the real images of --mix: those of --dataset, cifar10 by default, are kept here")
     arch: str = opt("tiny", "named size of the network; nano, tiny and vit-tiny suit a CPU, the others a GPU",
                     choices=tuple(SIZES))
+    init: str = opt("", "name or path of a teacher whose weights training starts from (default: random weights)")
     predicts: str = opt("v", "what the network predicts: v, eps or x0", choices=("v", "eps", "x0"))
     schedule: str = opt("cosine", "noise schedule", choices=("cosine", "linear"))
     steps: int = opt(16_000, "training steps")
@@ -1059,6 +1063,13 @@ def train(config):
     classes, shape = None if labels is None else int(labels.max()) + 1, tuple(images.shape[1:])
     torch.manual_seed(config.seed)  # initial weights, and dropout
     net = new_network(config.arch, shape, classes, learned_sigma=True).to(device)
+    if config.init and not config.resume:
+        first = load_teacher(config.init, device)
+        same = (net.arguments, config.predicts, config.schedule)
+        if (first.net.arguments, first.predicts, first.schedule.name) != same:
+            raise UserError(f"--init {config.init} is another network, or predicts another thing on another schedule "
+                            f"({first.predicts}, {first.schedule.name}): give the options it was trained with")
+        net.load_state_dict(first.net.state_dict())
     folder, saved = open_run(config)
 
     schedule = Schedule(config.schedule)

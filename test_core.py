@@ -364,6 +364,20 @@ def test_unet_sizes_refusals_and_fractional_time():
             unet.UNet(**dict(in_channels=3, out_channels=3, num_res_blocks=1, attention_resolutions=()) | wrong)
 
 
+@pytest.mark.parametrize("D, N", [(16, 64), (32, 9)])
+def test_attention_to_train_on_a_cpu_is_the_fused_one(D, N):
+    q, k, v = (noise(2 * 3 * N, D, seed).reshape(2, 3, N, D).requires_grad_() for seed in range(3))
+    fused = nn.functional.scaled_dot_product_attention(q, k, v)
+    wanted = torch.autograd.grad(fused.sin().sum(), (q, k, v))
+    ours = unet.attend(q, k, v)
+    torch.testing.assert_close(ours, fused)
+    for gradient, other in zip(torch.autograd.grad(ours.sin().sum(), (q, k, v)), wanted, strict=True):
+        torch.testing.assert_close(gradient, other)
+    assert max(g.abs().max() for g in wanted) > 0.1
+    with torch.no_grad():
+        torch.testing.assert_close(unet.attend(q, k, v), fused)
+
+
 def wavy(x, i, y=None):
     """A stand-in network whose output, noise and variance interpolation, is a formula."""
     shift = i.float().reshape(-1, 1, 1, 1) / 1000
@@ -992,6 +1006,20 @@ def test_the_shipped_student_beats_ten_steps_of_its_teacher():
     assert error < 0.5 * (ten - fifty).square().mean() and fifty.std() > 0.3
 
 
+def test_what_ships_is_drawn_without_training(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for script, command, extra in ((boot, "boot", ()), (dkdm, "dkdm", ()), (dkdm, "dkdm", ("--student", "vit-tiny"))):
+        monkeypatch.setattr(sys, "argv", [f"{command}.py", "--sample", "cifar10", "--n", "2", *extra])
+        script.command_line()
+        assert f"2 images in {command}-samples.png" in capsys.readouterr().out
+        with Image.open(f"{command}-samples.png") as picture:
+            assert np.asarray(picture).std() > 20
+        Path(f"{command}-samples.png").unlink()
+    monkeypatch.setattr(sys, "argv", ["dkdm.py", "--sample", "cifar10", "--student", "adm-14m"])
+    with pytest.raises(UserError, match="not a DKDM student.*nano and vit-tiny ship"):
+        dkdm.command_line()
+
+
 def test_checkpoints_come_back_and_sampling_needs_nothing_else(tmp_path):
     path = tiny_teacher(tmp_path / "a.pt")
     one, content = teachers.load_teacher(path), teachers.load(path)
@@ -1026,6 +1054,27 @@ def test_an_untrained_student_is_the_teacher_at_t_max(tmp_path):
     assert new == ["out.2.weight"]
 
 
+def test_progressive_time_moves_down_and_a_random_start_owes_the_teacher_nothing(tmp_path):
+    config = boot.Config(steps=100, delta=0.1, t_min=0.02, t_max=0.98, time="progressive")
+    ranges = [boot.t_range(step, config) for step in range(100)]
+    assert ranges[0] == pytest.approx((0.88, 0.98)) and ranges[99] == pytest.approx((0.1276, 0.2276))
+    assert all(high - low == pytest.approx(0.1) for low, high in ranges)
+    falls = torch.tensor(ranges).diff(dim=0)
+    torch.testing.assert_close(falls, torch.full_like(falls, -0.76 / 100), rtol=0, atol=1e-6)
+    assert boot.t_range(50, dataclasses.replace(config, time="uniform")) == pytest.approx((0.12, 0.98))
+    wide = dataclasses.replace(config, delta=0.9)  # one step from end to end: there is nowhere to move
+    assert boot.t_range(99, wide) == pytest.approx((0.92, 0.98))
+
+    distance = boot.main(tiny_config(tmp_path, steps=2, time="progressive", init="random"))
+    assert all(math.isfinite(d) for d in distance.values())
+    assert boot.load_student(tmp_path / "run/student.pt").t_max == 0.99
+    teacher = teachers.load_teacher(tmp_path / "t.pt")
+    student = boot.Student(teacher, 0.02, 0.98, init="random")
+    assert student.net.arguments == teacher.net.arguments
+    for name in ("time_embed.0.weight", "input_blocks.0.0.weight", "label_emb.weight"):
+        assert not torch.equal(student.net.state_dict()[name], teacher.net.state_dict()[name])
+
+
 def test_a_tiny_run_leaves_what_it_promises(tmp_path):
     config = tiny_config(tmp_path)
     distance = boot.main(config)
@@ -1054,8 +1103,8 @@ def test_a_tiny_run_leaves_what_it_promises(tmp_path):
         boot.load_student(config.teacher)
 
 
-def weights(folder):
-    return teachers.load(Path(folder) / "student.pt")["weights"]
+def weights(folder, name="student.pt"):
+    return teachers.load(Path(folder) / name)["weights"]
 
 
 def stop_and_resume(script, config, monkeypatch):
@@ -1180,7 +1229,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_save(tm
     assert all(w.isfinite().all() for w in weights(tmp_path / "run").values())
 
 
-def test_a_teacher_trains_from_data_and_resumes(tmp_path):
+def test_a_teacher_trains_from_data_and_from_another(tmp_path):
     rng = np.random.default_rng(0)
     for part in range(2):
         np.savez(tmp_path / f"part-{part}.npz", arr_0=rng.integers(0, 256, (20, 8, 8, 3), dtype=np.uint8),
@@ -1193,6 +1242,15 @@ def test_a_teacher_trains_from_data_and_resumes(tmp_path):
     assert (tmp_path / "run/samples/step_000003.png").is_file()
     with pytest.raises(UserError, match="exists"):
         teachers.train(config)
+    # another run starts from these weights
+    more = dict(init=str(tmp_path / "run/teacher.pt"), out=str(tmp_path / "more"))
+    teachers.train(dataclasses.replace(config, steps=1, lr=1e-9, **more))
+    first, same = weights(tmp_path / "run", "teacher.pt"), teachers.read(tmp_path / "more/last.pt")["net"]
+    assert all(torch.allclose(w, same[name], atol=1e-7) for name, w in first.items())
+    for other in (dict(arch="nano"), dict(predicts="x0"), dict(schedule="linear")):
+        with pytest.raises(UserError, match="--init .* is another network"):
+            teachers.train(dataclasses.replace(config, **more | other | {"out": str(tmp_path / "other")}))
+    assert not (tmp_path / "other").exists()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -1215,6 +1273,7 @@ def test_each_public_teacher_is_described_as_its_network_is_built():
     for name, named in teachers.NAMED.items():
         if named.about is None:
             assert named.size == (teachers.WEIGHTS / named.file).stat().st_size
+            assert teachers.load(name)["method"] == ("teacher" if name == "cifar10" else name.split("-")[1])
             continue
         about = named.about
         with torch.device("meta"):
@@ -1258,7 +1317,8 @@ def test_foreign_weights_come_back_as_they_were(tmp_path, kind, half):
         assert torch.equal(teacher.net.state_dict()[name], w.float()), name
     x, i, y = torch.sin(torch.arange(384.0)).reshape(2, 3, 8, 8), torch.tensor([30, 900]), torch.tensor([0, 2])
     y = None if more["classes"] is None else y
-    torch.testing.assert_close(teacher.eps_form(x, i, y), net(x, i, y), atol=1e-2 if half else 1e-6, rtol=0)
+    with torch.no_grad():
+        torch.testing.assert_close(teacher.eps_form(x, i, y), net(x, i, y), atol=1e-2 if half else 1e-6, rtol=0)
     assert teacher.schedule.T == more.get("T", 1000) and not teacher.net.training
     assert teacher.null_label == {"unet": None, "labels": None, "vit": 3}[kind]
     # once converted it needs nothing beside it

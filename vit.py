@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from unet import timestep_embedding
+from unet import attend, timestep_embedding
 
 # Named sizes: arguments of ViT besides input_size, in_channels, num_classes and learn_sigma. A test checks the counts.
 SIZES = {
@@ -57,7 +57,7 @@ class Attention(nn.Module):
     def forward(self, x):
         B, N, D = x.shape
         q, k, v = self.qkv(x).reshape(B, N, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)   # (B, heads, N, D / heads)
-        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(B, N, D))
+        return self.proj(attend(q, k, v).transpose(1, 2).reshape(B, N, D))
 
 
 class Mlp(nn.Module):
