@@ -9,6 +9,7 @@ import io
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -1004,6 +1005,26 @@ def test_the_shipped_student_beats_ten_steps_of_its_teacher():
     ten, fifty = (teacher.ddim(xi, n, y, t_max=student.t_max, t_min=student.t_min) for n in (10, 50))
     error = (boot.sample(student, xi, y) - fifty).square().mean()
     assert error < 0.5 * (ten - fifty).square().mean() and fifty.std() > 0.3
+
+
+def test_every_name_in_the_equation_map_exists():
+    text = (ROOT / "README.md").read_text().split("## Equation map")[1].split("\n## ")[0]
+    named = re.findall(r"`(\w+)\.py: ([\w.]+)`", text)
+    rows = [line for line in text.splitlines() if line.startswith("|") and "---" not in line]
+    assert len(rows) >= 40 and all(".py: " in row or "not here" in row or "the same, with" in row for row in rows
+                                   if "file and function" not in row)
+    modules = {"boot": boot, "dkdm": dkdm, "teachers": teachers, "eval_fid": eval_fid, "unet": unet, "vit": vit}
+    for file, name in named:
+        thing = modules[file]
+        for part in name.split("."):
+            assert hasattr(thing, part), f"{file}.py has no {name}"
+            thing = getattr(thing, part)
+    # and every loss, step and rule of the two methods is in the map
+    for module in (boot, dkdm):
+        public = {name for name, thing in vars(module).items()
+                  if callable(thing) and getattr(thing, "__module__", "") == module.__name__}
+        method = {name for name in public if re.search("loss|step|noisy|Pool|fill_|descend|Student$|t_range|pool_size", name)}
+        assert method - {"sample_command"} <= {name.split(".")[0] for file, name in named if file == module.__name__}
 
 
 def test_what_ships_is_drawn_without_training(tmp_path, capsys, monkeypatch):
