@@ -484,14 +484,15 @@ def sample_command(args):
         w, rows = torch.linspace(*guidance, 8).repeat(args.n // 8 + 1)[:args.n], torch.arange(args.n) // 8
         xi, y = xi[rows], None if y is None else y[rows]
     autocast = teachers.autocasting(asked.precision, device, student.predicts)
-    images = []
+    images, began = [], time.monotonic()
     for k in range(0, args.n, 64):
         part = [None if x is None else x[k:k + 64].to(device) for x in (xi, y, w)]
         with autocast():
             images.append(sample(student, *part).cpu())
+    speed = args.n / (time.monotonic() - began)
     teachers.save_grid(torch.cat(images), out)
     middle = len(student.guidance) == 2 and w is None
-    print(f"{args.n} images in {out}, one network call each" + (
+    print(f"{args.n} images in {out}, one network call each, {speed:.0f} images/s" + (
         f", guidance {sum(student.guidance) / 2:g}; --guidance takes {student.guidance[0]:g} to {student.guidance[1]:g}"
         if middle else ""))
 

@@ -540,13 +540,14 @@ def sample_command(args):
     student = load_student(args.sample, config.student, device)
     xi, y = fixed_noise(args.n, student, config)
     autocast = teachers.autocasting(config.precision, device, student.predicts)
-    images = []
+    images, began = [], time.monotonic()
     for k in tqdm(range(0, args.n, 64), desc="50 DDIM steps", unit="batch"):
         noise, labels = xi[k:k + 64].to(device), None if y is None else y[k:k + 64].to(device)
         with autocast():
             images.append(student.ddim(noise, 50, labels).cpu())
+    speed = args.n / (time.monotonic() - began)
     teachers.save_grid(torch.cat(images), out)
-    print(f"{args.n} images in {out}, 50 network calls each")
+    print(f"{args.n} images in {out}, 50 network calls each, {speed:.1f} images/s")
 
 
 def evaluate_command(args):

@@ -1207,18 +1207,18 @@ def sample_command(args):
     x_T = torch.stack([torch.randn(teacher.image_shape, generator=generator) for _ in range(args.n)])
     autocast = autocasting(args.precision, device, teacher.predicts)
     torch.manual_seed(args.seed)  # the noises of DDPM
-    images = []
+    images, began = [], time.monotonic()
     for k in tqdm(range(0, args.n, args.batch), desc=f"{args.sampler}, {args.steps} steps", unit="batch"):
         labels = None if y is None else y[k:k + args.batch].to(device)
         with autocast():
             x = getattr(teacher, args.sampler)(x_T[k:k + args.batch].to(device), args.steps, labels, args.guidance)
         images.append((to_uint8(x) if teacher.clip else x).cpu())
-    images = torch.cat(images)
+    speed, images = args.n / (time.monotonic() - began), torch.cat(images)
     arrays = {"arr_0": images.permute(0, 2, 3, 1).numpy()} | ({} if y is None else {"arr_1": y.numpy()})
     np.savez(args.out, **arrays)
     picture = Path(args.out).with_suffix(".png")
     save_grid(images[:64].float() / 127.5 - 1 if teacher.clip else images[:64], picture)
-    print(f"{args.n} images in {args.out}, the first {min(64, args.n)} in {picture}")
+    print(f"{args.n} images in {args.out}, the first {min(64, args.n)} in {picture}; {speed:.1f} images/s")
 
 
 def convert_command(args):
