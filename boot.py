@@ -410,7 +410,7 @@ def main(config):
     torch.manual_seed(config.seed)  # random weights, if there are any
     student = Student(teacher, config.t_min, config.t_max, config.guidance, config.init).eval()  # targets: no dropout
     ema = copy.deepcopy(student).requires_grad_(False)
-    optimizer = torch.optim.Adam(student.parameters(), config.lr, betas=(0.9, 0.99))
+    optimizer = torch.optim.Adam(student.parameters(), config.lr, betas=(0.9, 0.99), fused=True)
     generator = torch.Generator(device).manual_seed(config.seed)
     autocast = teachers.autocasting(config.precision, device, teacher.predicts)
     if device.type == "cuda":  # pays on GPUs; on CPUs GroupNorm loses more than the convolutions win
