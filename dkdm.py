@@ -329,8 +329,9 @@ def load_student(name_or_path, size="nano", device="cpu"):
     path = shipped if shipped in teachers.NAMED else name_or_path
     checkpoint = teachers.load(path)
     if checkpoint["method"] != "dkdm":
-        raise UserError(f"{path} holds a {checkpoint['method']}, not a DKDM student (of cifar10, --student nano and "
-                        "vit-tiny ship): sample it with boot.py or teachers.py")
+        ship = ", ".join(name for name in teachers.NAMED if "-dkdm-" in name)
+        raise UserError(f"{path} holds a {checkpoint['method']}, not a DKDM student (these ship: {ship}): sample it with "
+                        "boot.py or teachers.py")
     return teachers.from_checkpoint(checkpoint, path, device)
 
 
