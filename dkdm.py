@@ -330,8 +330,8 @@ def load_student(name_or_path, size="nano", device="cpu"):
     checkpoint = teachers.load(path)
     if checkpoint["method"] != "dkdm":
         ship = ", ".join(name for name in teachers.NAMED if "-dkdm-" in name)
-        raise UserError(f"{path} holds a {checkpoint['method']}, not a DKDM student (these ship: {ship}): sample it with "
-                        "boot.py or teachers.py")
+        raise UserError(f"{path} holds a {checkpoint['method']}, not a DKDM student (these ship: {ship}): sample it "
+                        "with boot.py or teachers.py")
     return teachers.from_checkpoint(checkpoint, path, device)
 
 
