@@ -148,7 +148,7 @@ class AttentionBlock(nn.Module):
         else:               # heads first, then q, k, v
             q, k, v = qkv.reshape(B, self.num_heads, 3, -1, H * W).mT.unbind(2)
         q, k, v = q.contiguous(), k.contiguous(), v.contiguous()      # the fused attention wants channels last
-        h = attend(q, k, v)                                            # (B, heads, HW, C / heads)
+        h = attend(q, k, v)                                           # (B, heads, HW, C / heads)
         return x + self.proj_out(h.mT.reshape(B, C, H * W)).reshape(B, C, H, W)
 
 
