@@ -5,7 +5,7 @@ Architecture", CVPR 2025, arXiv 2409.03550. This file is the whole method; it op
 
     python dkdm.py --dataset cifar10                        a small U-Net from the built-in teacher
     python dkdm.py --dataset cifar10 --student vit-tiny     a transformer from the same teacher
-    python dkdm.py --sample runs/dkdm-cifar10-nano/student.pt      a grid of images, 50 network calls each
+    python dkdm.py --sample cifar10 --student vit-tiny      images of that student that ships; so does the small U-Net
 
 Notation. The chain has T steps. Index i is the paper's t - 1 and runs down: T-1 is nearly pure noise, 0 nearly clean.
 
@@ -320,12 +320,18 @@ def learning_rate(step, config):
 # Sampling
 
 
-def load_student(path, device="cpu"):
-    """The Teacher (a model like any) in a checkpoint that this file wrote. UserError if it is anything else."""
+def load_student(name_or_path, size="nano", device="cpu"):
+    """The Teacher (a model like any) in a checkpoint that this file wrote; "cifar10" names those that ship, by size.
+
+    UserError if it is anything else.
+    """
+    shipped = f"{name_or_path}-dkdm-{size}"
+    path = shipped if shipped in teachers.NAMED else name_or_path
     checkpoint = teachers.load(path)
     if checkpoint["method"] != "dkdm":
-        raise UserError(f"{path} holds a {checkpoint['method']}, not a DKDM student: sample it with boot.py or "
-                        "teachers.py")
+        ship = ", ".join(name for name in teachers.NAMED if "-dkdm-" in name)
+        raise UserError(f"{path} holds a {checkpoint['method']}, not a DKDM student (these ship: {ship}): sample it "
+                        "with boot.py or teachers.py")
     return teachers.from_checkpoint(checkpoint, path, device)
 
 
@@ -532,7 +538,7 @@ def sample_command(args):
     config = teachers.config_from(args, Config)
     check(config)
     device = teachers.pick_device(config.device)
-    student = load_student(args.sample, device)
+    student = load_student(args.sample, config.student, device)
     xi, y = fixed_noise(args.n, student, config)
     autocast = teachers.autocasting(config.precision, device, student.predicts)
     images, began = [], time.monotonic()
@@ -567,7 +573,8 @@ def command_line():
     parser.add_argument("--evaluate", metavar="MODEL.pt", help="no training: how far this checkpoint's eps is from the "
                         "teacher's; takes --teacher, --compare, --seed, --device and --precision too")
     parser.add_argument("--sample", metavar="STUDENT.pt", help="no training: a grid of this student's images, at "
-                        "--out (default: dkdm-samples.png); takes --seed, --device and --precision too")
+                        "--out (default: dkdm-samples.png); cifar10 is the one that ships, of size --student; takes "
+                        "--seed, --device and --precision too")
     parser.add_argument("--n", type=int, default=64, help="images of --sample (default: 64)")
     teachers.add_options(parser, Config)
     args = parser.parse_args()

@@ -1010,7 +1010,8 @@ def test_the_shipped_student_beats_ten_steps_of_its_teacher():
     """The paper's claim in miniature, on 8 noises; README.md has it on 256."""
     student, teacher = boot.load_student(ROOT / "weights/cifar10_boot.pt"), teachers.load_teacher("cifar10")
     xi, y = noise(8, 3 * 32 * 32, seed=3).float().reshape(8, 3, 32, 32), torch.arange(8)
-    ten, fifty = (teacher.ddim(xi, n, y, t_max=student.t_max, t_min=student.t_min) for n in (10, 50))
+    w, = student.guidance
+    ten, fifty = (teacher.ddim(xi, n, y, w, student.t_max, student.t_min) for n in (10, 50))
     error = (boot.sample(student, xi, y) - fifty).square().mean()
     assert error < 0.5 * (ten - fifty).square().mean() and fifty.std() > 0.3
 
@@ -1036,20 +1037,19 @@ def test_every_name_in_the_equation_map_exists():
         assert method - {"sample_command"} <= {name.split(".")[0] for file, name in named if file == module.__name__}
 
 
-def test_students_are_drawn_without_training(tmp_path, capsys, monkeypatch):
-    """The BOOT student that ships, by its name, and a DKDM student by its path."""
+def test_what_ships_is_drawn_without_training(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    teachers.save("student.pt", teachers.checkpoint(teachers.load_teacher("cifar10"), "dkdm", {}))
-    for script, command, model in ((boot, "boot", "cifar10"), (dkdm, "dkdm", "student.pt")):
-        monkeypatch.setattr(sys, "argv", [f"{command}.py", "--sample", model, "--n", "2"])
+    students = [name.split("-dkdm-")[1] for name in teachers.NAMED if "-dkdm-" in name]
+    for script, command, extra in [(boot, "boot", ())] + [(dkdm, "dkdm", ("--student", size)) for size in students]:
+        monkeypatch.setattr(sys, "argv", [f"{command}.py", "--sample", "cifar10", "--n", "2", *extra])
         script.command_line()
         assert f"2 images in {command}-samples.png" in capsys.readouterr().out
         with Image.open(f"{command}-samples.png") as picture:
             assert np.asarray(picture).std() > 20
-    for script, model, message in ((dkdm, "cifar10", "not a DKDM student"), (boot, "student.pt", "not a BOOT student")):
-        monkeypatch.setattr(sys, "argv", ["x.py", "--sample", model])
-        with pytest.raises(UserError, match=message):
-            script.command_line()
+        Path(f"{command}-samples.png").unlink()
+    monkeypatch.setattr(sys, "argv", ["dkdm.py", "--sample", "cifar10", "--student", "adm-14m"])
+    with pytest.raises(UserError, match="not a DKDM student"):
+        dkdm.command_line()
 
 
 def test_checkpoints_come_back_and_sampling_needs_nothing_else(tmp_path):
