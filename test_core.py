@@ -980,8 +980,8 @@ def tiny_teacher(path, predicts="v", seed=0):
 
 
 def tiny_config(tmp_path, **options):
-    return boot.Config(**dict(teacher=tiny_teacher(tmp_path / "t.pt"), steps=12, batch=4, compare=8, save_every=0,
-                              device="cpu", out=str(tmp_path / "run")) | options)
+    return boot.Config(**dict(teacher=tiny_teacher(tmp_path / "t.pt"), steps=12, batch=4, compare=8, device="cpu",
+                              out=str(tmp_path / "run")) | options)
 
 
 @pytest.fixture
@@ -1159,7 +1159,7 @@ def stop_and_resume(script, config, monkeypatch):
 
 
 def test_stopping_and_resuming_equals_never_stopping_and_seeds_decide(tmp_path, monkeypatch, short_paths):
-    whole = tiny_config(tmp_path, out=str(tmp_path / "whole"))
+    whole = tiny_config(tmp_path, out=str(tmp_path / "whole"), save_every=0)
     boot.main(whole)
     stopped = dataclasses.replace(whole, out=str(tmp_path / "stopped"))
     stop_and_resume(boot, stopped, monkeypatch)
@@ -1187,7 +1187,7 @@ def tiny_vit_teacher(path):
 
 def tiny_dkdm(tmp_path, **options):
     return dkdm.Config(**dict(teacher=str(tmp_path / "t.pt"), steps=12, batch=4, rho=0.01, compare=4, sample_every=6,
-                              save_every=0, device="cpu", out=str(tmp_path / "run")) | options)
+                              device="cpu", out=str(tmp_path / "run")) | options)
 
 
 @pytest.mark.parametrize(("teacher", "student", "options"), [
@@ -1218,7 +1218,7 @@ def test_a_tiny_dkdm_run_leaves_an_ordinary_checkpoint(tmp_path, teacher, studen
 
 def test_dkdm_resumed_equals_dkdm_never_stopped(tmp_path, monkeypatch, short_paths):
     tiny_teacher(tmp_path / "t.pt")
-    whole = tiny_dkdm(tmp_path, out=str(tmp_path / "whole"), steps=8, sample_every=100)
+    whole = tiny_dkdm(tmp_path, out=str(tmp_path / "whole"), steps=8, sample_every=100, save_every=0)
     dkdm.main(whole)
     stopped = dataclasses.replace(whole, out=str(tmp_path / "stopped"))
     stop_and_resume(dkdm, stopped, monkeypatch)
@@ -1236,7 +1236,7 @@ def test_iterative_mode_visits_the_chain_from_its_end(tmp_path, monkeypatch, sho
     teachers.save(tmp_path / "t.pt", teachers.checkpoint(teacher, "teacher", {}))
     loss, visited = dkdm.dkdm_loss, []
     monkeypatch.setattr(dkdm, "dkdm_loss", lambda *args: visited.append(args[3].tolist()) or loss(*args))
-    dkdm.main(tiny_dkdm(tmp_path, mode="iterative", steps=53, sample_every=100, save_every=60))
+    dkdm.main(tiny_dkdm(tmp_path, mode="iterative", steps=53, sample_every=100))
     assert visited == [[i % 50] * 4 for i in range(49, -4, -1)]
 
 
@@ -1257,7 +1257,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_save(tm
 
     monkeypatch.setattr(boot, "training_step", broken)
     with pytest.raises(UserError, match="not finite at step 5"):
-        boot.main(tiny_config(tmp_path))
+        boot.main(tiny_config(tmp_path, save_every=0))
     assert teachers.read(tmp_path / "run/last.pt")["step"] == 4
     assert all(w.isfinite().all() for w in weights(tmp_path / "run").values())
 
@@ -2172,16 +2172,16 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
     assert teachers.read(path) == {"step": 1} and [p.name for p in tmp_path.iterdir()] == ["a.pt"]
 
 
-def test_the_command_line_works_as_written(tmp_path):
-    """The real thing once, in processes of its own: two steps with the built-in teacher, and samples of both."""
-    def run(*arguments):
-        done = subprocess.run([sys.executable, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True)
-        return done.stdout
-
-    printed = run(ROOT / "boot.py", "--dataset", "cifar10", "--steps", "2", "--batch", "4", "--compare", "2")
-    assert "student, 1 step" in printed and (tmp_path / "runs/boot-cifar10/student.pt").is_file()
-    run(ROOT / "boot.py", "--sample", "runs/boot-cifar10/student.pt", "--n", "3", "--out", "grid.png")
-    run(ROOT / "teachers.py", "sample", "cifar10", "--steps", "2", "--n", "5", "--out", "samples.npz")
+def test_the_command_line_works_as_written(tmp_path, monkeypatch):
+    """The real thing once, in a process of its own: two steps with the built-in teacher; then samples of both."""
+    done = subprocess.run([sys.executable, ROOT / "boot.py", "--dataset", "cifar10", "--steps", "2", "--batch", "4",
+                           "--compare", "2"], cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert "student, 1 step" in done.stdout and (tmp_path / "runs/boot-cifar10/student.pt").is_file()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", "boot.py --sample runs/boot-cifar10/student.pt --n 3 --out grid.png".split())
+    boot.command_line()
+    monkeypatch.setattr(sys, "argv", "teachers.py sample cifar10 --steps 2 --n 5 --out samples.npz".split())
+    teachers.main()
     assert (tmp_path / "grid.png").is_file() and (tmp_path / "samples.png").is_file()
     with np.load(tmp_path / "samples.npz") as arrays:
         assert arrays["arr_0"].shape == (5, 32, 32, 3) and arrays["arr_0"].dtype == np.uint8
