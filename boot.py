@@ -63,7 +63,9 @@ class Config:
     teacher: str = opt("", "name or path of another teacher (default: the one that belongs to --dataset)")
     arch: str = opt("", teachers.ARCH_HELP)
     steps: int = opt(2400, "training steps")
-    batch: int = opt(8, "noises per step; on a CPU, small batches and many steps learn most in a given time")
+    batch: int = opt(8, "noises per step, of all processes; on a CPU, small batches and many steps learn most in a "
+                        "given time")
+    accum: int = opt(1, "parts of a process's batch that go through the networks one after the other, to save memory")
     lr: float = opt(7e-4, "peak learning rate of Adam; rises over --warmup steps, then falls to 0 on a half cosine")
     warmup: int = opt(150, "steps until the learning rate reaches its peak")
     solver: str = opt("heun", "how the teacher steps from t to s: euler or ddim (1 call), heun (2)", choices=SOLVERS)
@@ -182,26 +184,47 @@ class Student(nn.Module):
 # Losses
 
 
-def bootstrap_loss(student, teacher, xi, t, s, solver="heun", y=None, guidance=1.0):
+def bootstrap_loss(student, teacher, xi, t, s, solver="heun", y=None, guidance=1.0, y_s=None):
     """|| y_theta(xi, s) - SG[step from y_theta(xi, t)] ||^2 / delta^2, mean over each image's values: (B,).
 
     xi (B, ...), t and s (B,), delta = t - s. Gradient flows through y_theta(xi, s) alone. The paper's weight w_t is
-    left to how t is drawn, uniformly. guidance (B,), unlike a number, is given to the student too.
+    left to how t is drawn, uniformly. guidance (B,), unlike a number, is given to the student too. y_s (B, ...) is
+    y_theta(xi, s), if it is known already.
     """
     w = (guidance,) if torch.is_tensor(guidance) else ()
     with torch.no_grad():                                                  # SG[.]: target and teacher have no gradient
         y_t = student(xi, t, y, *w)
         target = signal_ode_step(y_t, xi, t, s, teacher, solver, y, guidance)
-    return (student(xi, s, y, *w) - target).square().flatten(1).mean(1) / (t - s) ** 2
+    if y_s is None:
+        y_s = student(xi, s, y, *w)
+    return (y_s - target).square().flatten(1).mean(1) / (t - s) ** 2
 
 
-def boundary_loss(student, teacher, xi, t_max, y=None, guidance=1.0):
-    """|| f_phi(xi, t_max) - y_theta(xi, t_max) ||^2, mean over each image's values: (B,). t_max is a number."""
+def boundary_loss(student, teacher, xi, t_max, y=None, guidance=1.0, y_t=None):
+    """|| f_phi(xi, t_max) - y_theta(xi, t_max) ||^2, mean over each image's values: (B,). t_max is a number.
+
+    y_t (B, ...) is y_theta(xi, t_max), if it is known already.
+    """
     t = torch.full((len(xi),), t_max, device=xi.device)
     w = (guidance,) if torch.is_tensor(guidance) else ()
     with torch.no_grad():
         start = teacher.x0(xi, t, y, guidance)
-    return (student(xi, t, y, *w) - start).square().flatten(1).mean(1)
+    if y_t is None:
+        y_t = student(xi, t, y, *w)
+    return (y_t - start).square().flatten(1).mean(1)
+
+
+def both_losses(student, teacher, xi, t, y, w, config):
+    """L^BS and L^BC, means over the batch: (2,). Their gradients come from one call of the student, not from two."""
+    few = slice(None, None, 8)  # the boundary starts out right and only has to be kept: an eighth of the batch does it
+    xi_few, y_few, w_few = (x[few] if torch.is_tensor(x) else x for x in (xi, y, w))
+    s, t_max = t - config.delta, t.new_full((len(xi_few),), config.t_max)
+    inputs = [(xi, xi_few), (s, t_max), (y, y_few), *([(w, w_few)] if torch.is_tensor(w) else [])]
+    answers = student(*(None if x[0] is None else torch.cat(x) for x in inputs))
+    y_s, y_t_max = answers[:len(xi)], answers[len(xi):]
+    bootstrap = bootstrap_loss(student, teacher, xi, t, s, config.solver, y, w, y_s)
+    boundary = boundary_loss(student, teacher, xi_few, config.t_max, y_few, w_few, y_t_max)
+    return torch.stack([bootstrap.mean(), boundary.mean()])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -209,7 +232,7 @@ def boundary_loss(student, teacher, xi, t_max, y=None, guidance=1.0):
 
 
 def training_step(student, teacher, ema, optimizer, step, config, labels, generator, autocast):
-    """One step of BOOT: changes student, ema and optimizer, and returns the two losses (detached scalars).
+    """One step of BOOT: changes student, ema and optimizer, and returns the two losses, detached (2,).
 
     labels: the class labels (K,) to draw from, or None. generator: where all randomness comes from.
     """
@@ -223,14 +246,17 @@ def training_step(student, teacher, ema, optimizer, step, config, labels, genera
     # t uniform in the range, one draw in each B-th of it: the same law, less scatter between steps
     u = (torch.arange(B, device=device) + torch.rand(B, generator=generator, device=device)) / B
     t = lowest + (highest - lowest) * u
-    few = slice(None, None, 8)  # the boundary starts out right and only has to be kept: an eighth of the batch does it
 
-    with autocast():
-        bootstrap = bootstrap_loss(student, teacher, xi, t, t - config.delta, config.solver, y, w).mean()
-        y_few, w_few = None if y is None else y[few], w[few] if torch.is_tensor(w) else w
-        boundary = boundary_loss(student, teacher, xi[few], config.t_max, y_few, w_few).mean()
     optimizer.zero_grad()
-    (bootstrap + config.beta * boundary).backward()
+    rank, processes = teachers.processes()
+    losses = torch.zeros(2, device=device)
+    for k in range(rank * config.accum, (rank + 1) * config.accum):  # this process's parts of the batch
+        parts = (teachers.part(x, k, processes * config.accum) for x in (xi, t, y, w))
+        with autocast():
+            both = both_losses(student, teacher, *parts, config)
+        ((both[0] + config.beta * both[1]) / config.accum).backward()
+        losses += both.detach() / config.accum
+    teachers.average_gradients(student.parameters(), losses)
     nn.utils.clip_grad_norm_(student.parameters(), 1.0)  # the norm is mostly larger: each step weighs about the same
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(step, config)
@@ -240,7 +266,7 @@ def training_step(student, teacher, ema, optimizer, step, config, labels, genera
     with torch.no_grad():
         for average, parameter in zip(ema.parameters(), student.parameters(), strict=True):
             average.lerp_(parameter, 1 - decay)
-    return bootstrap.detach(), boundary.detach()
+    return losses
 
 
 def t_range(step, config):
@@ -368,6 +394,8 @@ def check(config):
         ("dataset", config.teacher or config.dataset in teachers.NAMED, f"one of {', '.join(teachers.NAMED)}"),
         ("steps", config.steps >= 1, "at least 1"),
         ("batch", config.batch >= 1, "at least 1"),
+        ("accum", config.accum >= 1, "at least 1"),
+        ("batch", config.batch % (config.accum * teachers.processes()[1]) == 0, "a multiple of --accum x processes"),
         ("lr", 0 < config.lr < math.inf, "positive"),
         ("warmup", config.warmup >= 1, "at least 1"),
         ("solver", config.solver in SOLVERS, f"one of {', '.join(SOLVERS)}"),
@@ -439,12 +467,12 @@ def main(config):
     if not saved:
         save(0)
         grid(0)
-    log = teachers.open_log(folder / "log.csv", ["step", "bootstrap", "boundary", "images_per_s"], start)
-    losses, since, saved_at = [], time.monotonic(), time.monotonic()
+    log = teachers.open_log(folder / "log.csv", ["step", "bootstrap", "boundary", *teachers.Meter.COLUMNS], start)
+    losses, saved_at, meter = [], time.monotonic(), teachers.Meter(device, teacher.net, student.net)
     progress = tqdm(range(start, config.steps), initial=start, total=config.steps, desc="BOOT", dynamic_ncols=True)
     for step in progress:
         both = training_step(student, teacher, ema, optimizer, step, config, labels, generator, autocast)
-        losses.append(torch.stack(both))
+        losses.append(both)
         done = step + 1
         last = done == config.steps
         save_now = last or time.monotonic() - saved_at > config.save_every
@@ -453,10 +481,9 @@ def main(config):
             if not values.isfinite().all():
                 bad = done - len(values) + 1 + values.isfinite().all(1).long().argmin().item()
                 raise UserError(f"the loss is not finite at step {bad}: lower --lr; {folder} keeps the last good save")
-            speed = config.batch * len(values) / (time.monotonic() - since)
-            bootstrap, boundary = values.mean(0).tolist()
-            csv.writer(log).writerow([done, f"{bootstrap:.6g}", f"{boundary:.6g}", f"{speed:.1f}"])
-            progress.set_postfix_str(f"bootstrap {bootstrap:.3f}, boundary {boundary:.4f}, {speed:.0f} images/s")
+            costs, (bootstrap, boundary) = meter.read(config.batch * len(values)), values.mean(0).tolist()
+            csv.writer(log).writerow([done, *(f"{value:.6g}" for value in (bootstrap, boundary, *costs))])
+            progress.set_postfix_str(f"bootstrap {bootstrap:.3f}, boundary {boundary:.4f}, {costs[0]:.0f} images/s")
             losses = []
         if last or done % config.sample_every == 0:
             grid(done)
@@ -464,8 +491,9 @@ def main(config):
             save(done)
             saved_at = time.monotonic()
         if not losses:  # pictures and saves are not counted as training time
-            since = time.monotonic()
+            meter.skip()
     log.close()
+    tqdm.write(str(meter))
     return report(ema, teacher, config, autocast, folder)
 
 

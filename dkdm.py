@@ -63,12 +63,15 @@ class Config:
                           "images and takes 79 MB, in half precision")
     init: str = opt("strided", "how the pool is filled: strided, in few large steps of the teacher; shuffle, the "
                                "paper's full chain, 250 times the teacher calls", choices=("strided", "shuffle"))
+    pool_on_host: bool = opt(False, "keep the pool's images in the host's memory, not the GPU's; each step then waits "
+                                    "for two copies")
     label_dropout: float = opt(None, "share of pool entries without a class, so that the student can be guided "
                                      "(default: 0.1; 0 for teachers that know no \"no class\")")
     lambda_vlb: float = opt(None, "weight of L_vlb (lambda), counted over all T steps (default: 0.001; 0 for teachers "
                                   "without learned variances; at 0 the student learns none)")
     steps: int = opt(3000, "training steps")
-    batch: int = opt(32, "images per step, and the teacher's calls (paper: 128)")
+    batch: int = opt(32, "images per step, of all processes, and the teacher's calls (paper: 128)")
+    accum: int = opt(1, "parts of a process's batch that go through the networks one after the other, to save memory")
     lr: float = opt(1e-3, "peak learning rate of Adam; rises over --warmup steps, then falls to 0 on a half cosine "
                           "(paper: 1e-4, constant)")
     warmup: int = opt(150, "steps until the learning rate reaches its peak")
@@ -95,14 +98,15 @@ class Pool:
 
     x (N, C, H, W) float16, half the memory and no measurable difference;  i (N,) the index at which each stands;
     y (N,) its label, num_classes for "no class", or None for teachers without classes. All start as noise at T - 1.
-    Lives on the generator's device.
+    Lives on the generator's device; x on another if asked (where), in memory that a GPU copies from directly.
     """
 
-    def __init__(self, size, image_shape, T, num_classes, label_dropout, generator):
+    def __init__(self, size, image_shape, T, num_classes, label_dropout, generator, where=None):
         self.T, self.num_classes, self.label_dropout = T, num_classes, label_dropout
-        self.x = torch.empty(size, *image_shape, dtype=torch.float16, device=generator.device)
+        self.x = torch.empty(size, *image_shape, dtype=torch.float16, device=where or generator.device,
+                             pin_memory=where == "cpu" and generator.device.type == "cuda")
         for part in self.x.split(1024):
-            part.copy_(torch.randn(part.shape, generator=generator, device=part.device))
+            part.copy_(torch.randn(part.shape, generator=generator, device=generator.device))
         self.i = torch.full((size,), T - 1, device=generator.device)
         self.y = self.new_labels(size, generator)
 
@@ -122,7 +126,8 @@ class Pool:
 
     def at(self, rows):
         """x float32 (B, C, H, W), i (B,) and y (B,) or None of these entries."""
-        return self.x[rows].float(), self.i[rows], None if self.y is None else self.y[rows]
+        x = self.x[rows.to(self.x.device)].to(rows.device, torch.float32, non_blocking=True)
+        return x, self.i[rows], None if self.y is None else self.y[rows]
 
     def advance(self, rows, teacher_out, schedule, generator):
         """Moves these entries one step on, x_{i-1} ~ p_T(. | x_i); those that stood at 0 restart from noise at T - 1.
@@ -131,21 +136,24 @@ class Pool:
         """
         x, i, y = self.at(rows)
         mean, log_variance, _, _ = schedule.p_mean_variance(teacher_out, x, i)
-        noise = torch.randn(x.shape, generator=generator, device=x.device)
+        rank, processes = teachers.processes()  # all draw the same, for the whole batch, and take their part of it
+        noise = torch.randn(processes * len(x), *x.shape[1:], generator=generator, device=x.device)
+        noise, labels = noise.chunk(processes)[rank], self.new_labels(processes * len(x), generator)
         arrived = i == 0
         stepped = mean + (0.5 * log_variance).exp() * noise
-        self.x[rows] = torch.where(arrived[:, None, None, None], noise, stepped).to(self.x.dtype)
+        self.x[rows.to(self.x.device)] = torch.where(arrived[:, None, None, None], noise, stepped).to(self.x)
         self.i[rows] = (i - 1) % self.T
         if y is not None:
-            self.y[rows] = torch.where(arrived, self.new_labels(len(rows), generator), y)
+            self.y[rows] = torch.where(arrived, labels.chunk(processes)[rank], y)
 
     def state(self):
-        return {"x": self.x, "i": self.i, "y": self.y}
+        """x, i and y of all processes' pools."""
+        return {name: teachers.gathered(getattr(self, name)) for name in ("x", "i", "y")}
 
     def load_state(self, state):
         for name, saved in state.items():
             if saved is not None:
-                getattr(self, name).copy_(saved)
+                getattr(self, name).copy_(teachers.part(saved, *teachers.processes()))
 
 
 def pool_size(config, T):
@@ -205,7 +213,7 @@ def fill_strided(pool, teacher, generator, autocast, batch, chunk=64):
         path = torch.arange(B, device=device).repeat_interleave(keep)
         rows = slice(first * keep, min((first + B) * keep, size))
         n = rows.stop - rows.start
-        pool.x[rows], pool.i[rows] = x[kept, path][:n].to(pool.x.dtype), indices[kept, path][:n]
+        pool.x[rows], pool.i[rows] = x[kept, path][:n].to(pool.x), indices[kept, path][:n]
         if y is not None:
             pool.y[rows] = y[path][:n]
     progress.close()
@@ -283,32 +291,37 @@ def simple_weight(predicts, i, x, schedule):
 
 
 def training_step(student, teacher, pool, ema, optimizer, step, config, generator, autocast):
-    """Lines 4 to 8 of Algorithm 1: changes student, pool, ema and optimizer, and returns the two losses (scalars).
+    """Lines 4 to 8 of Algorithm 1: changes student, pool, ema and optimizer, and returns the two losses (2,).
 
     generator: where the batch and the teacher's noise come from.
     """
-    rows = pool.draw(config.batch, generator)                              # line 4: B^s from B+
-    x, i, y = pool.at(rows)
-    with autocast():
-        with torch.no_grad():
-            teacher_out = teacher.eps_form(x, i, y)                        # the one call: target and next step at once
-        student_out = student.eps_form(x, i, y)
-    simple, vlb = dkdm_loss(student_out, teacher_out, x, i, teacher.schedule)                   # lines 5 and 6
-    simple = (simple_weight(student.predicts, i, x, teacher.schedule) * simple).mean()
-    vlb = vlb.mean()
-    optimizer.zero_grad()                                                  # line 7
-    (simple + config.lambda_vlb * teacher.schedule.T * vlb).backward()     # vlb: one of the T terms of the bound
+    rows = pool.draw(config.batch // teachers.processes()[1], generator)   # line 4: B^s from B+
+    optimizer.zero_grad()
+    answers, losses = [], torch.zeros(2, device=rows.device)
+    for some in rows.chunk(config.accum):
+        x, i, y = pool.at(some)
+        with autocast():
+            with torch.no_grad():
+                teacher_out = teacher.eps_form(x, i, y)                    # the one call: target and next step at once
+            student_out = student.eps_form(x, i, y)
+        simple, vlb = dkdm_loss(student_out, teacher_out, x, i, teacher.schedule)               # lines 5 and 6
+        simple = (simple_weight(student.predicts, i, x, teacher.schedule) * simple).mean()
+        vlb = vlb.mean()                                                   # line 7; vlb is one of T terms of the bound
+        ((simple + config.lambda_vlb * teacher.schedule.T * vlb) / config.accum).backward()
+        answers.append(teacher_out)
+        losses += torch.stack([simple, vlb]).detach() / config.accum
+    teachers.average_gradients(student.net.parameters(), losses)
     nn.utils.clip_grad_norm_(student.net.parameters(), 1.0)
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(step, config)
     optimizer.step()
-    pool.advance(rows, teacher_out, teacher.schedule, generator)           # line 8: B+ for the next step
+    pool.advance(rows, torch.cat(answers), teacher.schedule, generator)    # line 8: B+ for the next step
 
     decay = min(config.ema, (1 + step) / (10 + step))  # shorter at the start, when the weights still move fast
     with torch.no_grad():
         for average, parameter in zip(ema.net.parameters(), student.net.parameters(), strict=True):
             average.lerp_(parameter, 1 - decay)
-    return simple.detach(), vlb.detach()
+    return losses
 
 
 def learning_rate(step, config):
@@ -392,6 +405,8 @@ def check(config):
         ("lambda_vlb", config.lambda_vlb is None or 0 <= config.lambda_vlb < math.inf, "0 or more"),
         ("steps", config.steps >= 1, "at least 1"),
         ("batch", config.batch >= 1, "at least 1"),
+        ("accum", config.accum >= 1, "at least 1"),
+        ("batch", config.batch % (config.accum * teachers.processes()[1]) == 0, "a multiple of --accum x processes"),
         ("lr", 0 < config.lr < math.inf, "positive"),
         ("warmup", config.warmup >= 1, "at least 1"),
         ("ema", 0 <= config.ema < 1, "in [0, 1)"),
@@ -406,15 +421,16 @@ def check_pool(config, teacher, device):
     """Number of entries and GB of the pool; UserError if it is empty or larger than the device's memory."""
     size = pool_size(config, teacher.schedule.T)
     gigabytes = size * math.prod(teacher.image_shape) * 2 / 1e9
-    if device.type == "cuda":
-        memory = torch.cuda.mem_get_info(device)[0] / 1e9
+    if device.type == "cuda" and not config.pool_on_host:
+        memory, where = torch.cuda.mem_get_info(device)[0] / 1e9, device
     else:
+        where = "this computer"
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9 if hasattr(os, "sysconf") else math.inf
     if size == 0:
         raise UserError(f"--rho {config.rho:g} leaves the pool empty: it must be at least {1 / teacher.schedule.T:g}")
     if gigabytes > memory:
-        raise UserError(f"--rho {config.rho:g} asks for a pool of {size:,} images, {gigabytes:.1f} GB, and {device} "
-                        f"has {memory:.1f} GB: lower --rho or --batch")
+        raise UserError(f"--rho {config.rho:g} asks for a pool of {size:,} images, {gigabytes:.1f} GB, and {where} "
+                        f"has {memory:.1f} GB: lower --rho or --batch, or try --pool-on-host")
     return size, gigabytes
 
 
@@ -454,8 +470,13 @@ def main(config):
         for model in (teacher, student, ema):
             model.net.to(memory_format=torch.channels_last)
     T = teacher.schedule.T
-    pool = Pool(size, teacher.image_shape, T, teacher.num_classes, config.label_dropout, generator)
-    tqdm.write(f"pool: {size:,} entries, {gigabytes:.3f} GB in half precision on {device}")
+    rank, processes = teachers.processes()
+    filler = generator  # what comes into the pool before training is different in each process's part of it
+    if processes > 1:
+        filler = torch.Generator(device).manual_seed(config.seed + 2**32 * (rank + 1))
+    pool = Pool(size // processes, teacher.image_shape, T, teacher.num_classes, config.label_dropout, filler,
+                "cpu" if config.pool_on_host else None)
+    tqdm.write(f"pool: {size:,} entries, {gigabytes:.3f} GB in half precision on {pool.x.device}")
     start = 0
     if saved:
         try:
@@ -475,9 +496,9 @@ def main(config):
                    "it starts as noise: 0 teacher calls")
         if config.mode != "iterative":
             if config.init == "shuffle":
-                fill_shuffle(pool, teacher, generator, autocast)
+                fill_shuffle(pool, teacher, filler, autocast)
             else:
-                fill_strided(pool, teacher, generator, autocast, config.batch)
+                fill_strided(pool, teacher, filler, autocast, config.batch // processes)
 
     def save(step):
         teachers.save(folder / "last.pt", {"step": step, "student": student.net.state_dict(),
@@ -499,24 +520,24 @@ def main(config):
     if not saved:
         save(0)
         picture(folder / "samples/step_000000.png")
-    log = teachers.open_log(folder / "log.csv", ["step", "simple", "vlb", "images_per_s"], start)
-    losses, since, saved_at = [], time.monotonic(), time.monotonic()
+    log = teachers.open_log(folder / "log.csv", ["step", "simple", "vlb", *teachers.Meter.COLUMNS], start)
+    losses, saved_at, meter = [], time.monotonic(), teachers.Meter(device, teacher.net, student.net)
     progress = tqdm(range(start, config.steps), initial=start, total=config.steps, desc="DKDM", dynamic_ncols=True)
     for step in progress:
         both = training_step(student, teacher, pool, ema, optimizer, step, config, generator, autocast)
-        losses.append(torch.stack(both))
+        losses.append(both)
         done = step + 1
         last = done == config.steps
-        save_now = last or time.monotonic() - saved_at > config.save_every
+        due = torch.tensor([time.monotonic() - saved_at > config.save_every])
+        save_now = last or bool(teachers.gathered(due)[0])  # all save at once: each has a part of the pool
         if done % 10 == 0 or last or save_now:  # reading a loss makes a GPU wait, so not at each step
             values = torch.stack(losses).cpu()
             if not values.isfinite().all():
                 bad = done - len(values) + 1 + values.isfinite().all(1).long().argmin().item()
                 raise UserError(f"the loss is not finite at step {bad}: lower --lr; {folder} keeps the last good save")
-            speed = config.batch * len(values) / (time.monotonic() - since)
-            simple, vlb = values.mean(0).tolist()
-            csv.writer(log).writerow([done, f"{simple:.6g}", f"{vlb:.6g}", f"{speed:.1f}"])
-            progress.set_postfix_str(f"simple {simple:.4f}, vlb {vlb:.4g}, {speed:.0f} images/s")
+            costs, (simple, vlb) = meter.read(config.batch * len(values)), values.mean(0).tolist()
+            csv.writer(log).writerow([done, *(f"{value:.6g}" for value in (simple, vlb, *costs))])
+            progress.set_postfix_str(f"simple {simple:.4f}, vlb {vlb:.4g}, {costs[0]:.0f} images/s")
             losses = []
         if last or done % config.sample_every == 0:
             picture(folder / f"samples/step_{done:06d}.png")
@@ -524,9 +545,11 @@ def main(config):
             save(done)
             saved_at = time.monotonic()
         if not losses:  # pictures and saves are not counted as training time
-            since = time.monotonic()
+            meter.skip()
     log.close()
-    shutil.copyfile(folder / f"samples/step_{config.steps:06d}.png", folder / "summary.png")
+    tqdm.write(str(meter))
+    if rank == 0:
+        shutil.copyfile(folder / f"samples/step_{config.steps:06d}.png", folder / "summary.png")
     return report(ema, teacher, config, autocast)
 
 

@@ -504,14 +504,17 @@ def checkpoint_images(config, device):
         return model.ddpm(xi, steps, labels, config.guidance, (noise() for _ in range(steps)))
 
     def source(B):
-        for k in range(0, n, B):
-            rows = range(k, min(k + B, n))
-            with torch.no_grad(), autocast():
-                x = draw([np.random.default_rng([config.seed, row]) for row in rows],
-                         None if y is None else y[rows.start:rows.stop].to(device))
+        rank, processes = teachers.processes()
+        for k in range(0, n, B * processes):  # a batch for each process, which all then have
+            rows = range(n)[k + rank * B:k + (rank + 1) * B]
+            x = torch.empty(0, *model.image_shape)
+            if rows:
+                with torch.no_grad(), autocast():
+                    x = draw([np.random.default_rng([config.seed, row]) for row in rows],
+                             None if y is None else y[rows.start:rows.stop].to(device))
             if not x.isfinite().all():  # as 8 bits they would look like black pictures
                 raise UserError(f"{path} draws images that are not finite: train it again, at a lower learning rate")
-            yield teachers.to_uint8(x).cpu().expand(-1, 3, -1, -1)
+            yield teachers.gathered(teachers.to_uint8(x).cpu()).expand(-1, 3, -1, -1)
 
     with autocast():
         precision = "bf16" if torch.is_autocast_enabled(device.type) else "fp32"
@@ -595,6 +598,8 @@ def save_statistics(path, measured, network, count):
 
 
 def save_npz(path, **arrays):
+    if teachers.processes()[0] > 0:
+        return
     aside = Path(path).with_name(Path(path).name + ".part")
     with open(aside, "wb") as f:
         np.savez(f, **arrays)

@@ -45,6 +45,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
 import torchvision
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from tqdm import tqdm
@@ -417,6 +418,8 @@ def checkpoint(model, method, config):
 
 def save(path, content):
     """Writes content (a dict of tensors and plain values) to path, whole or not at all. UserError if it cannot."""
+    if processes()[0] > 0:  # the first process writes for all, here and below
+        return
     path = Path(path)
     aside = path.with_name(path.name + ".part")
     buffer = io.BytesIO()  # torch.save straight to a full disk raises a RuntimeError that does not say so
@@ -676,6 +679,8 @@ def pick_device(name):
     """torch.device for "auto" (cuda, else mps, else cpu) or a device's own name. UserError if it is not there."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if name == "cuda":
+        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"  # torchrun's number of this process on its machine
     try:
         device = torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
@@ -697,6 +702,39 @@ def autocasting(precision, device, predicts):
                   "cpu": lambda: any(cpu.get(key) for key in ("avx512_bf16", "amx_bf16", "sve_bf16"))}
         precision = "bf16" if predicts != "eps" and native.get(device.type, bool)() else "fp32"
     return lambda: torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def processes():
+    """(rank, how many) of the processes that torchrun started: (0, 1) without it. The first call joins them."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        return 0, 1
+    if not dist.is_initialized():
+        dist.init_process_group()
+    return dist.get_rank(), dist.get_world_size()
+
+
+def part(x, k, n):
+    """The k-th of n equal parts of a batch: of the rows of a tensor; anything else is the same for all."""
+    return x.chunk(n)[k] if torch.is_tensor(x) else x
+
+
+def average_gradients(parameters, losses):
+    """Averages the gradients of parameters, and a tensor of losses, over all processes; in place."""
+    if processes()[1] > 1:
+        values = [p.grad for p in parameters] + [losses]
+        flat = torch.cat([value.flatten() for value in values])  # one transfer
+        dist.all_reduce(flat)
+        for value, mean in zip(values, (flat / processes()[1]).split([v.numel() for v in values]), strict=True):
+            value.copy_(mean.view_as(value))
+
+
+def gathered(x):
+    """What all processes hold, joined: a tensor of their rows; None stays None."""
+    if x is None or processes()[1] == 1:
+        return x
+    parts = [None] * processes()[1]
+    dist.all_gather_object(parts, x.cpu())
+    return torch.cat(parts)
 
 
 def add_options(parser, config_class):
@@ -746,6 +784,8 @@ def run_script(main):
     """Runs a script's main(); bad input ends it with one line and exit status 2, Ctrl-C with status 130."""
     keep_freed_memory()
     try:
+        if processes()[0] > 0:  # the first process speaks for all
+            sys.stdout = sys.stderr = open(os.devnull, "w")
         main()
     except (UserError, OSError) as error:
         print(f"{Path(sys.argv[0]).name}: error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -785,12 +825,15 @@ def open_run(config):
     if not config.resume:
         if folder.exists():
             raise UserError(f"{folder} exists: go on with it by --resume, or name another folder with --out")
-        (folder / "samples").mkdir(parents=True)
-        (folder / "config.json").write_text(json.dumps(asked, indent=2) + "\n")
+        if processes()[1] > 1:
+            dist.barrier()  # all have looked
+        if processes()[0] == 0:
+            (folder / "samples").mkdir(parents=True)
+            (folder / "config.json").write_text(json.dumps(asked, indent=2) + "\n")
         return folder, None
     saved = run_config(folder)
     differing = [f"{name} is {saved.get(name)} there and {value} here" for name, value in asked.items()
-                 if saved.get(name) != value and name != "out"]
+                 if name not in ("out", "accum", "pool_on_host") and saved.get(name, value) != value]
     if differing:
         raise UserError(f"{folder} was begun with another configuration: {'; '.join(differing)}")
     return folder, read(folder / "last.pt")
@@ -808,8 +851,50 @@ def run_config(folder):
         raise UserError(f"{folder / 'config.json'} is not readable: this run cannot be resumed") from None
 
 
+class Meter:
+    """What a training run costs: read() gives images/s, network calls an image and the peak of memory (MiB).
+
+    nets: whose calls are counted. Time between a read() and the skip() after it, for pictures and saves, is left out.
+    """
+
+    COLUMNS = ("images_per_s", "calls_per_image", "peak_mib")
+
+    def __init__(self, device, *nets):
+        self.device, self.calls, self.images, self.seconds, self.since = device, 0, 0, 0.0, time.monotonic()
+        for net in nets:
+            net.register_forward_pre_hook(self.count)
+
+    def count(self, net, inputs):
+        self.calls += len(inputs[0]) * processes()[1]
+
+    def read(self, images):
+        """Values for COLUMNS, after so many more images of all processes: speed since last time, the others of all."""
+        elapsed = time.monotonic() - self.since
+        self.images, self.seconds = self.images + images, self.seconds + elapsed
+        self.skip()
+        return images / elapsed, self.calls / self.images, self.peak()
+
+    def skip(self):
+        self.since = time.monotonic()
+
+    def peak(self):
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device) / 2**20
+        try:
+            import resource
+        except ImportError:  # Windows
+            return math.nan
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+    def __str__(self):
+        speed, calls = self.images / max(self.seconds, 1e-9), self.calls / max(self.images, 1)
+        return f"{speed:.1f} images/s in training, {calls:.3g} network calls an image, {self.peak():,.0f} MiB at most"
+
+
 def open_log(path, columns, step):
     """A CSV file open for more rows, each flushed at once; rows after `step`, of a run cut short, are dropped."""
+    if processes()[0] > 0:
+        return open(os.devnull, "w")
     rows = []
     if path.exists():
         with open(path, newline="") as f:
@@ -829,6 +914,8 @@ def save_grid(images, path, columns=8):
     """A PNG of images (N, C, H, W) in [-1, 1], `columns` a row, small ones enlarged to some 64 pixels.
 
     Of latents, whose C is 4, it shows the first three channels."""
+    if processes()[0] > 0:
+        return
     scale = max(1, 64 // images.shape[-1])
     enlarged = to_uint8(images[:, :3]).cpu().repeat_interleave(scale, 2).repeat_interleave(scale, 3)
     torchvision.utils.save_image(enlarged / 255, path, nrow=columns, padding=2, pad_value=1.0)
@@ -836,6 +923,8 @@ def save_grid(images, path, columns=8):
 
 def save_rows(rows, path, size=64):
     """A PNG with a row for each (label, images (N, C, H, W) in [-1, 1]), its label at the left."""
+    if processes()[0] > 0:
+        return
     margin, gap = 150, 2
     sheet = Image.new("RGB", (margin + len(rows[0][1]) * (size + gap), len(rows) * (size + gap)), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
@@ -878,7 +967,8 @@ class Config:
     predicts: str = opt("v", "what the network predicts: v, eps or x0", choices=("v", "eps", "x0"))
     schedule: str = opt("cosine", "noise schedule", choices=("cosine", "linear"))
     steps: int = opt(16_000, "training steps")
-    batch: int = opt(64, "images per step")
+    batch: int = opt(64, "images per step, of all processes")
+    accum: int = opt(1, "parts of a process's batch that go through the network one after the other, to save memory")
     lr: float = opt(1e-3, "peak learning rate of Adam; rises over 500 steps, then falls to 0 on a line")
     label_dropout: float = opt(0.1, "share of labels replaced by \"no class\", for guidance")
     ema: float = opt(0.9995, "decay of the averaged weights; shorter at the start")
@@ -1052,6 +1142,8 @@ def train(config):
         ("arch", config.arch in SIZES, f"one of {', '.join(SIZES)}"),
         ("steps", config.steps >= 1, "at least 1"),
         ("batch", config.batch >= 1, "at least 1"),
+        ("accum", config.accum >= 1, "at least 1"),
+        ("batch", config.batch % (config.accum * processes()[1]) == 0, "a multiple of --accum x processes"),
         ("lr", 0 < config.lr < math.inf, "positive"),
         ("label_dropout", 0 <= config.label_dropout <= 1, "in [0, 1]"),
         ("ema", 0 <= config.ema < 1, "in [0, 1)"),
@@ -1059,7 +1151,7 @@ def train(config):
         ("sample_every", config.sample_every >= 1, "at least 1"),
         ("save_every", config.save_every >= 0, "0 or more"),
     ))
-    device = pick_device(config.device)
+    device, (rank, count) = pick_device(config.device), processes()
     if not config.resume and Path(config.out).exists():
         open_run(config)  # refuses now, not after the images are read
     images, labels = load_images(config.dataset, config.data, size=config.size)
@@ -1081,7 +1173,7 @@ def train(config):
 
     schedule = Schedule(config.schedule)
     average = Teacher(copy.deepcopy(net).requires_grad_(False).eval(), schedule, shape, classes, config.predicts, True)
-    optimizer = torch.optim.Adam(net.parameters(), config.lr, betas=(0.9, 0.99))
+    optimizer = torch.optim.Adam(net.parameters(), config.lr, betas=(0.9, 0.99), fused=True)
     autocast = autocasting(config.precision, device, config.predicts)
     start = 0
     if saved:
@@ -1125,24 +1217,29 @@ def train(config):
                f"pictures each {config.sample_every:,} steps in {folder / 'samples'}")
     if not saved:
         save_run(0)
-    log = open_log(folder / "log.csv", ["step", "simple", "vlb", "images_per_s"], start)
-    sums, since, saved_at = torch.zeros(2), (start, time.monotonic()), time.monotonic()
+    log = open_log(folder / "log.csv", ["step", "simple", "vlb", *Meter.COLUMNS], start)
+    sums, since, saved_at, meter = torch.zeros(2), start, time.monotonic(), Meter(device, net)
     progress = tqdm(range(start, config.steps), initial=start, total=config.steps, desc="teacher", dynamic_ncols=True)
     for step in progress:
         rows = torch.randint(len(images), (config.batch,), generator=generator)
         flip = torch.rand(config.batch, 1, 1, 1, generator=generator) < config.flip
         image = images[rows].float() / 127.5 - 1
-        image = torch.where(flip, image.flip(3), image).to(device)
+        image = torch.where(flip, image.flip(3), image)
         y = None
         if classes is not None:
             dropped = torch.rand(config.batch, generator=generator) < config.label_dropout
-            y = torch.where(dropped, classes, labels[rows]).to(device)
+            y = torch.where(dropped, classes, labels[rows])
         i = torch.randint(schedule.T, (config.batch,), generator=generator)
-        noise = torch.randn(image.shape, generator=generator).to(device)
-        simple, vlb = losses(image, y, i, noise)
-        loss = simple.mean() + vlb.mean() * schedule.T / 1000  # one of T terms, weighed 0.001 each (improved DDPM)
+        noise = torch.randn(image.shape, generator=generator)
         optimizer.zero_grad()
-        loss.backward()
+        both = torch.zeros(2, device=device)
+        for k in range(rank * config.accum, (rank + 1) * config.accum):  # this process's parts of the batch
+            some = (part(x, k, count * config.accum) for x in (image, y, i, noise))
+            simple, vlb = (loss.mean() for loss in losses(*(x if x is None else x.to(device) for x in some)))
+            # one of T terms of the bound, weighed 0.001 each (improved DDPM)
+            ((simple + vlb * schedule.T / 1000) / config.accum).backward()
+            both += torch.stack([simple, vlb]).detach() / config.accum
+        average_gradients(net.parameters(), both)
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         for group in optimizer.param_groups:
             group["lr"] = config.lr * min(1, (step + 1) / 500) * (1 - step / config.steps)
@@ -1153,15 +1250,14 @@ def train(config):
                 p.lerp_(q, 1 - decay)
 
         done = step + 1
-        sums += torch.stack([simple.mean(), vlb.mean()]).detach().cpu()
+        sums += both.cpu()
         if not sums.isfinite().all():
             raise UserError(f"the loss is not finite at step {done}: lower --lr; {folder} keeps the last good save")
         if done % 10 == 0 or done == config.steps:
-            now, count = time.monotonic(), done - since[0]
-            speed, means = config.batch * count / (now - since[1]), (sums / count).tolist()
-            csv.writer(log).writerow([done, *(f"{mean:.6g}" for mean in means), f"{speed:.1f}"])
-            progress.set_postfix_str(f"simple {means[0]:.4f}, vlb {means[1]:.4f}, {speed:.0f} images/s")
-            sums, since = torch.zeros(2), (done, now)
+            costs, means = meter.read(config.batch * (done - since)), (sums / (done - since)).tolist()
+            csv.writer(log).writerow([done, *(f"{value:.6g}" for value in (*means, *costs))])
+            progress.set_postfix_str(f"simple {means[0]:.4f}, vlb {means[1]:.4f}, {costs[0]:.0f} images/s")
+            sums, since = torch.zeros(2), done
         if done % config.sample_every == 0 or done == config.steps:
             x_T = torch.randn(64, *shape, generator=torch.Generator().manual_seed(config.seed)).to(device)
             y = labels_for(64, classes)
@@ -1171,7 +1267,10 @@ def train(config):
         if time.monotonic() - saved_at > config.save_every or done == config.steps:
             save_run(done)
             saved_at = time.monotonic()
+        if since == done:  # pictures and saves are not counted as training time
+            meter.skip()
     log.close()
+    tqdm.write(str(meter))
     return folder / "teacher.pt"
 
 

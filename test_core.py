@@ -11,6 +11,7 @@ import math
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -898,15 +899,15 @@ def test_published_statistics_load_and_foreign_ones_do_not(tmp_path, monkeypatch
 @pytest.mark.parametrize("options", [dict(steps=2), dict(steps=3, sampler="ddpm", guidance=2.0)])
 def test_images_of_a_checkpoint_do_not_depend_on_the_batch(tmp_path, options):
     scores = []
-    for batch in (1, 5, 6):
+    for batch in (4, 6):
         out = tmp_path / f"{batch}.npz"
         result = score(tmp_path, "cifar10", n=6, batch=batch, precision="fp32", out=str(out), seed=3, **options)
         scores.append(result["scores"])
-    assert scores[1] == pytest.approx(scores[0], rel=1e-3) and scores[2] == pytest.approx(scores[0], rel=1e-3)
-    images = [np.load(tmp_path / f"{batch}.npz")["arr_0"].astype(int) for batch in (1, 5, 6)]
-    assert max(abs(images[0] - other).max() for other in images) <= 1  # rounding alone
+    assert scores[1] == pytest.approx(scores[0], rel=1e-3)
+    images = [np.load(tmp_path / f"{batch}.npz")["arr_0"].astype(int) for batch in (4, 6)]
+    assert abs(images[0] - images[1]).max() <= 1  # rounding alone
     assert min(abs(a - b).mean() for k, a in enumerate(images[0]) for b in images[0][:k]) > 10  # all different
-    assert (tmp_path / "5.png").stat().st_size > 1000
+    assert (tmp_path / "4.png").stat().st_size > 1000
     assert result["samples"]["seed"] == 3 and result["samples"]["steps"] == options["steps"]
 
 
@@ -984,12 +985,19 @@ def tiny_config(tmp_path, **options):
                               out=str(tmp_path / "run")) | options)
 
 
-@pytest.fixture
-def short_paths(monkeypatch):
-    """The pictures of a run in 2 DDIM steps instead of 50, for tests that look at other things."""
+def shorten(monkeypatch):
     ddim = Teacher.ddim
     monkeypatch.setattr(Teacher, "ddim", lambda self, x, steps, *more, **named: ddim(self, x, min(steps, 2), *more,
                                                                                        **named))
+    monkeypatch.setitem(unet.SIZES, "nano", dict(model_channels=32, num_res_blocks=1, attention_resolutions=(),
+                                                 channel_mult=(1,)))
+    monkeypatch.setitem(vit.SIZES, "vit-tiny", dict(patch_size=4, hidden_size=32, depth=1, num_heads=2))
+
+
+@pytest.fixture
+def short_paths(monkeypatch):
+    """For tests that look at other things: a run's pictures in 2 DDIM steps instead of 50, and two smaller networks."""
+    shorten(monkeypatch)
 
 
 def test_the_built_in_teacher_is_what_its_table_says():
@@ -1119,7 +1127,7 @@ def test_a_tiny_run_leaves_what_it_promises(tmp_path):
                              "teacher, 20 steps", "student, 1 step"}
     assert all(0 < d < 10 for d in distance.values())
     log = (folder / "log.csv").read_text().splitlines()
-    assert log[0] == "step,bootstrap,boundary,images_per_s" and log[-1].startswith("12,")
+    assert log[0] == "step,bootstrap,boundary,images_per_s,calls_per_image,peak_mib" and log[-1].startswith("12,")
     assert all(0 <= float(value) < 1e6 for line in log[1:] for value in line.split(","))
     said = json.loads((folder / "config.json").read_text())
     assert said == dataclasses.asdict(config) | {"classes": [], "guidance": [1.0], "t_max": 0.99}
@@ -1140,7 +1148,7 @@ def weights(folder, name="student.pt"):
     return teachers.load(Path(folder) / name)["weights"]
 
 
-def stop_and_resume(script, config, monkeypatch):
+def stop_and_resume(script, config, monkeypatch, resume=True):
     """A run that Ctrl-C ends in its sixth step, and its resumption."""
     step, calls = script.training_step, []
 
@@ -1155,7 +1163,8 @@ def stop_and_resume(script, config, monkeypatch):
         script.main(config)
     monkeypatch.setattr(script, "training_step", step)
     torch.manual_seed(99)  # the state of the global generator must not matter
-    script.main(dataclasses.replace(config, resume=True))
+    if resume:
+        script.main(dataclasses.replace(config, resume=True))
 
 
 def test_stopping_and_resuming_equals_never_stopping_and_seeds_decide(tmp_path, monkeypatch, short_paths):
@@ -1165,7 +1174,7 @@ def test_stopping_and_resuming_equals_never_stopping_and_seeds_decide(tmp_path, 
     stop_and_resume(boot, stopped, monkeypatch)
     for name, w in weights(whole.out).items():
         assert torch.equal(w, weights(stopped.out)[name]), name
-    logs = [[row.rsplit(",", 1)[0] for row in (Path(c.out) / "log.csv").read_text().splitlines()]
+    logs = [[row.rsplit(",", 3)[0] for row in (Path(c.out) / "log.csv").read_text().splitlines()]
             for c in (whole, stopped)]
     assert logs[0] == logs[1] and len(logs[0]) == 13
 
@@ -1204,7 +1213,7 @@ def test_a_tiny_dkdm_run_leaves_an_ordinary_checkpoint(tmp_path, teacher, studen
     assert {p.name for p in (folder / "samples").iterdir()} == {f"step_{k:06d}.png" for k in (0, 6, 12)}
     assert len(errors) == 10 and all(0 < error < 1e4 for error in errors.values())
     log = (folder / "log.csv").read_text().splitlines()
-    assert log[0] == "step,simple,vlb,images_per_s" and log[-1].startswith("12,")
+    assert log[0] == "step,simple,vlb,images_per_s,calls_per_image,peak_mib" and log[-1].startswith("12,")
     assert all(0 <= float(value) < 1e6 for line in log[1:] for value in line.split(","))
     model = teachers.load_teacher(folder / "student.pt")
     assert type(model.net) is (vit.ViT if student == "vit-tiny" else unet.UNet) and model.image_shape == (3, 8, 8)
@@ -1230,6 +1239,90 @@ def test_dkdm_resumed_equals_dkdm_never_stopped(tmp_path, monkeypatch, short_pat
     assert any(not torch.equal(w, weights(tmp_path / "other")[name]) for name, w in weights(whole.out).items())
 
 
+def one_of_two(rank, port, job, *arguments):
+    os.environ |= dict(RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        shorten(monkeypatch)
+        job(*arguments)
+    torch.distributed.destroy_process_group()
+
+
+def in_two_processes(job, *arguments):
+    """Runs job(*arguments) in two processes at once, joined as torchrun joins them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(one_of_two, (port, job, *arguments), nprocs=2)
+
+
+def job_of_two(begun, resumed, scored):
+    for main, config in begun:
+        main(config)
+    for script, folder in resumed:
+        sys.argv = ["script.py", "--resume", "--out", folder]
+        teachers.run_script(script)
+    eval_fid.main(scored)
+
+
+def logged(folder):
+    """Step and losses of each row in log.csv."""
+    return np.loadtxt(Path(folder) / "log.csv", delimiter=",", skiprows=1, ndmin=2)[:, :3]
+
+
+def test_two_processes_do_what_one_does(tmp_path, monkeypatch, short_paths):
+    """The same losses, weights, pool and images: from the start, and resumed from one process's last save."""
+    tiny_teacher(tmp_path / "t.pt")
+    np.savez(tmp_path / "images.npz", arr_0=some_images(20, 8), arr_1=np.arange(20) % 3)
+    more = dict(batch=16, precision="fp32", save_every=0, steps=8)
+    distil = tiny_config(tmp_path, **more)
+    imitate = tiny_dkdm(tmp_path, mode="shuffled", **more)  # all entries are in each batch, so two pools can be as one
+    learn = teachers.Config(data=str(tmp_path / "images.npz"), arch="nano", device="cpu",
+                            **more | dict(steps=3, save_every=60))
+    scored = eval_fid.Config(samples="cifar10-boot", features="cifar10", allow_few=True, device="cpu", n=7, batch=2,
+                             precision="fp32")
+
+    def to(config, name):
+        return dataclasses.replace(config, out=str(tmp_path / name))
+
+    boot.main(to(distil, "boot-1"))
+    dkdm.main(to(imitate, "dkdm-1"))
+    teachers.train(to(learn, "learn-1"))
+    eval_fid.main(to(scored, "images-1.npz"))
+    stop_and_resume(boot, to(distil, "boot-3"), monkeypatch, resume=False)
+    stop_and_resume(dkdm, to(imitate, "dkdm-2"), monkeypatch, resume=False)
+    in_two_processes(job_of_two, [(boot.main, to(distil, "boot-2")), (teachers.train, to(learn, "learn-2"))],
+                     [(boot.command_line, str(tmp_path / "boot-3")), (dkdm.command_line, str(tmp_path / "dkdm-2"))],
+                     to(scored, "images-2.npz"))
+
+    for one, other in (("boot-1", "boot-2"), ("boot-1", "boot-3"), ("dkdm-1", "dkdm-2"), ("learn-1", "learn-2")):
+        assert np.allclose(logged(tmp_path / one), logged(tmp_path / other), rtol=1e-3, atol=1e-5), other
+        name = "teacher.pt" if "learn" in one else "student.pt"
+        for key, w in weights(tmp_path / one, name).items():
+            assert torch.allclose(w, weights(tmp_path / other, name)[key], atol=1e-4), (other, key)
+    pools = [teachers.read(tmp_path / name / "last.pt")["pool"] for name in ("dkdm-1", "dkdm-2")]
+    assert torch.allclose(pools[0]["x"].float(), pools[1]["x"].float(), atol=2e-3)
+    assert all(torch.equal(pools[0][name], pools[1][name]) for name in ("i", "y"))
+    images = [np.load(tmp_path / f"images-{n}.npz")["arr_0"].astype(int) for n in (1, 2)]
+    assert abs(images[0] - images[1]).max() <= 1 and images[0].std() > 40
+
+
+def test_parts_of_a_batch_and_a_pool_elsewhere_change_nothing(tmp_path, short_paths):
+    np.savez(tmp_path / "images.npz", arr_0=some_images(20, 8), arr_1=np.arange(20) % 3)
+    few = dict(batch=16, precision="fp32", steps=3)
+    learn = teachers.Config(data=str(tmp_path / "images.npz"), arch="nano", device="cpu", **few)
+    for main, config, other in ((boot.main, tiny_config(tmp_path, **few), dict(accum=2)),
+                                (dkdm.main, tiny_dkdm(tmp_path, **few), dict(accum=4, pool_on_host=True)),
+                                (teachers.train, learn, dict(accum=8))):
+        one, two = (str(tmp_path / f"{type(config).__module__}-{k}") for k in range(2))
+        main(dataclasses.replace(config, out=one))
+        main(dataclasses.replace(config, out=two, **other))
+        assert np.allclose(logged(one), logged(two), rtol=1e-4, atol=1e-6)
+        nets = [teachers.read(Path(out) / "last.pt").get("student") or teachers.read(Path(out) / "last.pt")["net"]
+                for out in (one, two)]
+        assert all(torch.allclose(w, nets[1][name], atol=1e-4) for name, w in nets[0].items())
+
+
 def test_iterative_mode_visits_the_chain_from_its_end(tmp_path, monkeypatch, short_paths):
     net = unet.UNet(3, 32, 3, 1, (), channel_mult=(1,))
     teacher = Teacher(net, Schedule("cosine", 50), (3, 8, 8), None, "eps", False)
@@ -1253,7 +1346,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_save(tm
     def broken(*args):
         calls.append(1)
         losses = step(*args)
-        return (losses[0] * float("nan"), losses[1]) if len(calls) == 5 else losses
+        return losses * float("nan") if len(calls) == 5 else losses
 
     monkeypatch.setattr(boot, "training_step", broken)
     with pytest.raises(UserError, match="not finite at step 5"):
