@@ -223,12 +223,13 @@ def beside_revision(revision):
 
 
 def profile():
-    """Times of a BOOT and a DKDM step at their default batches, of their parts, and of the arithmetic alone."""
+    """Times of a BOOT and a DKDM step, of sampling and scoring, of their parts, and of the arithmetic alone."""
     sys.path.insert(0, str(ROOT))
     from torch.utils.flop_counter import FlopCounterMode
 
     import boot
     import dkdm
+    import eval_fid
     import teachers
     teachers.keep_freed_memory()
     teacher = teachers.load_teacher("cifar10")
@@ -243,6 +244,14 @@ def profile():
     b = torch.empty(2**28)
     memory = 2 * 4 * 2**28 / median(lambda: b.copy_(b.flip(0)), 3) / 1e6
     print(f"{torch.get_num_threads()} threads: {peak:.2f} TFLOP/s in bfloat16 products, {memory:.1f} GB/s copied")
+
+    def show(title, parts):
+        print(f"{title}:")
+        for part, step in parts.items():
+            with FlopCounterMode(display=False) as counter:
+                step()
+            flops, ms = counter.get_total_flops(), median(step)
+            print(f"  {part:34} {ms:6.1f} ms   {flops / 1e9:6.1f} GFLOP, {flops / peak / 1e9:5.1f} ms at that peak")
 
     for script, batch in ((boot, boot.Config.batch), (dkdm, dkdm.Config.batch)):
         if script is boot:
@@ -279,12 +288,26 @@ def profile():
         parts = {"the teacher, once": lambda: call(teacher.net, batch),
                  "the student, once": lambda: call(net, batch),
                  "the student, forward and backward": learn, "Adam": optimizer.step, "the whole step": whole}
-        print(f"{script.__name__}.py, {batch} images:")
-        for part, step in parts.items():
-            with FlopCounterMode(display=False) as counter:
-                step()
-            flops, ms = counter.get_total_flops(), median(step)
-            print(f"  {part:34} {ms:6.1f} ms   {flops / 1e9:6.1f} GFLOP, {flops / peak / 1e9:5.1f} ms at that peak")
+        show(f"{script.__name__}.py, {batch} images", parts)
+
+    x, y = torch.randn(64, 3, 32, 32), torch.arange(64) % 10
+    student = boot.load_student(ROOT / "weights/cifar10_boot.pt")
+    features = eval_fid.load_network(eval_fid.Config(samples="", features="cifar10"), torch.device("cpu"))
+
+    def drawing(draw):
+        with torch.no_grad(), autocast():
+            return draw()
+
+    def scoring():
+        with torch.no_grad():
+            features(images)
+
+    images = teachers.to_uint8(drawing(lambda: boot.sample(student, x, y)))
+    show("sampling and scoring, 64 images", {
+        "the teacher, once": lambda: drawing(lambda: teacher.net(x, torch.full_like(y, 500), y)),
+        "ten DDIM steps": lambda: drawing(lambda: teacher.ddim(x, 10, y)),
+        "the BOOT student's images": lambda: drawing(lambda: boot.sample(student, x, y)),
+        "their features, single precision": scoring})
 
 
 if __name__ == "__main__":
