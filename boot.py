@@ -395,7 +395,7 @@ def check(config):
         ("steps", config.steps >= 1, "at least 1"),
         ("batch", config.batch >= 1, "at least 1"),
         ("accum", config.accum >= 1, "at least 1"),
-        ("batch", config.batch % (config.accum * teachers.processes()[1]) == 0, "a multiple of --accum x processes"),
+        ("batch", config.batch % max(1, config.accum * teachers.processes()[1]) == 0, "a multiple of --accum x processes"),
         ("lr", 0 < config.lr < math.inf, "positive"),
         ("warmup", config.warmup >= 1, "at least 1"),
         ("solver", config.solver in SOLVERS, f"one of {', '.join(SOLVERS)}"),

@@ -1143,7 +1143,7 @@ def train(config):
         ("steps", config.steps >= 1, "at least 1"),
         ("batch", config.batch >= 1, "at least 1"),
         ("accum", config.accum >= 1, "at least 1"),
-        ("batch", config.batch % (config.accum * processes()[1]) == 0, "a multiple of --accum x processes"),
+        ("batch", config.batch % max(1, config.accum * processes()[1]) == 0, "a multiple of --accum x processes"),
         ("lr", 0 < config.lr < math.inf, "positive"),
         ("label_dropout", 0 <= config.label_dropout <= 1, "in [0, 1]"),
         ("ema", 0 <= config.ema < 1, "in [0, 1)"),
@@ -1218,7 +1218,7 @@ def train(config):
     if not saved:
         save_run(0)
     log = open_log(folder / "log.csv", ["step", "simple", "vlb", *Meter.COLUMNS], start)
-    sums, since, saved_at, meter = torch.zeros(2), start, time.monotonic(), Meter(device, net)
+    sums, since, saved_at, meter = torch.zeros(2, device=device), start, time.monotonic(), Meter(device, net)
     progress = tqdm(range(start, config.steps), initial=start, total=config.steps, desc="teacher", dynamic_ncols=True)
     for step in progress:
         rows = torch.randint(len(images), (config.batch,), generator=generator)
@@ -1250,21 +1250,23 @@ def train(config):
                 p.lerp_(q, 1 - decay)
 
         done = step + 1
-        sums += both.cpu()
-        if not sums.isfinite().all():
-            raise UserError(f"the loss is not finite at step {done}: lower --lr; {folder} keeps the last good save")
-        if done % 10 == 0 or done == config.steps:
+        sums += both
+        last = done == config.steps
+        save_now = last or time.monotonic() - saved_at > config.save_every
+        if done % 10 == 0 or save_now:  # reading a loss makes a GPU wait, so not at each step
+            if not sums.isfinite().all():
+                raise UserError(f"the loss is not finite by step {done}: lower --lr; {folder} keeps the last good save")
             costs, means = meter.read(config.batch * (done - since)), (sums / (done - since)).tolist()
             csv.writer(log).writerow([done, *(f"{value:.6g}" for value in (*means, *costs))])
             progress.set_postfix_str(f"simple {means[0]:.4f}, vlb {means[1]:.4f}, {costs[0]:.0f} images/s")
-            sums, since = torch.zeros(2), done
-        if done % config.sample_every == 0 or done == config.steps:
+            sums, since = torch.zeros(2, device=device), done
+        if last or done % config.sample_every == 0:
             x_T = torch.randn(64, *shape, generator=torch.Generator().manual_seed(config.seed)).to(device)
             y = labels_for(64, classes)
             with autocast():
                 grid = average.ddim(x_T, 50, y if y is None else y.to(device))
             save_grid(grid, folder / f"samples/step_{done:06d}.png")
-        if time.monotonic() - saved_at > config.save_every or done == config.steps:
+        if save_now:
             save_run(done)
             saved_at = time.monotonic()
         if since == done:  # pictures and saves are not counted as training time

@@ -187,6 +187,7 @@ def seconds(step, count):
 
 
 def beside_peers(folder, only):
+    """Prints a row of the README's table for each kind of work whose name begins with `only`."""
     print("| work | batch | ours, images/s | as released | times as fast | wanted |\n|---|---|---|---|---|---|")
     for name, (wanted, batch, _) in PEERS.items():
         if not name.startswith(only):
