@@ -63,8 +63,8 @@ class Config:
                           "images and takes 79 MB, in half precision")
     init: str = opt("strided", "how the pool is filled: strided, in few large steps of the teacher; shuffle, the "
                                "paper's full chain, 250 times the teacher calls", choices=("strided", "shuffle"))
-    pool_on_host: bool = opt(False, "keep the pool's images in the host's memory, not the GPU's; each step then waits "
-                                    "for two copies")
+    pool_on_host: bool = opt(False, "keep the pool's images in the host's memory, not the GPU's; they are copied while "
+                                    "the student learns")
     label_dropout: float = opt(None, "share of pool entries without a class, so that the student can be guided "
                                      "(default: 0.1; 0 for teachers that know no \"no class\")")
     lambda_vlb: float = opt(None, "weight of L_vlb (lambda), counted over all T steps (default: 0.001; 0 for teachers "
@@ -98,13 +98,13 @@ class Pool:
 
     x (N, C, H, W) float16, half the memory and no measurable difference;  i (N,) the index at which each stands;
     y (N,) its label, num_classes for "no class", or None for teachers without classes. All start as noise at T - 1.
-    Lives on the generator's device; x on another if asked (where), in memory that a GPU copies from directly.
+    Lives on the generator's device; x in the host's memory if asked: then copies go on while the GPU computes.
     """
 
-    def __init__(self, size, image_shape, T, num_classes, label_dropout, generator, where=None):
+    def __init__(self, size, image_shape, T, num_classes, label_dropout, generator, on_host=False):
         self.T, self.num_classes, self.label_dropout = T, num_classes, label_dropout
-        self.x = torch.empty(size, *image_shape, dtype=torch.float16, device=where or generator.device,
-                             pin_memory=where == "cpu" and generator.device.type == "cuda")
+        self.on_host, self.moved = on_host, None
+        self.x = torch.empty(size, *image_shape, dtype=torch.float16, device="cpu" if on_host else generator.device)
         for part in self.x.split(1024):
             part.copy_(torch.randn(part.shape, generator=generator, device=generator.device))
         self.i = torch.full((size,), T - 1, device=generator.device)
@@ -121,13 +121,18 @@ class Pool:
     def draw(self, n, generator):
         """The rows of n entries, at random and none twice; all of them in order if there are no more than n."""
         if n >= len(self.i):
-            return torch.arange(len(self.i), device=self.i.device)
-        return torch.randperm(len(self.i), generator=generator, device=self.i.device)[:n]
+            return torch.arange(len(self.i), device=self.x.device)
+        if generator.device.type != self.x.device.type:
+            generator = None  # the host draws: a GPU would answer when all its work is done
+        return torch.randperm(len(self.i), generator=generator, device=self.x.device)[:n]
 
     def at(self, rows):
         """x float32 (B, C, H, W), i (B,) and y (B,) or None of these entries."""
-        x = self.x[rows.to(self.x.device)].to(rows.device, torch.float32, non_blocking=True)
-        return x, self.i[rows], None if self.y is None else self.y[rows]
+        self.settle()
+        x, rows = self.x[rows.to(self.x.device)], rows.to(self.i.device, non_blocking=True)
+        if self.on_host:
+            x = (x.pin_memory() if rows.is_cuda else x).to(rows.device, non_blocking=True)
+        return x.float(), self.i[rows], None if self.y is None else self.y[rows]
 
     def advance(self, rows, teacher_out, schedule, generator):
         """Moves these entries one step on, x_{i-1} ~ p_T(. | x_i); those that stood at 0 restart from noise at T - 1.
@@ -141,13 +146,28 @@ class Pool:
         noise, labels = noise.chunk(processes)[rank], self.new_labels(processes * len(x), generator)
         arrived = i == 0
         stepped = mean + (0.5 * log_variance).exp() * noise
-        self.x[rows.to(self.x.device)] = torch.where(arrived[:, None, None, None], noise, stepped).to(self.x)
+        new = torch.where(arrived[:, None, None, None], noise, stepped).half()
+        if self.on_host:  # its place is there when settle() asks; until then nobody waits
+            new = new.to("cpu", non_blocking=x.is_cuda)
+            self.moved = rows, new, torch.cuda.current_stream().record_event() if x.is_cuda else None
+            rows = rows.to(i.device, non_blocking=True)
+        else:
+            self.x[rows] = new
         self.i[rows] = (i - 1) % self.T
         if y is not None:
             self.y[rows] = torch.where(arrived, labels.chunk(processes)[rank], y)
 
+    def settle(self):
+        """Puts in its place what advance() left on its way to the host."""
+        if self.moved is not None:
+            rows, new, copied = self.moved
+            if copied is not None:
+                copied.synchronize()
+            self.x[rows.to("cpu")], self.moved = new, None
+
     def state(self):
         """x, i and y of all processes' pools."""
+        self.settle()
         return {name: teachers.gathered(getattr(self, name)) for name in ("x", "i", "y")}
 
     def load_state(self, state):
@@ -296,26 +316,27 @@ def training_step(student, teacher, pool, ema, optimizer, step, config, generato
     generator: where the batch and the teacher's noise come from.
     """
     rows = pool.draw(config.batch // teachers.processes()[1], generator)   # line 4: B^s from B+
+    drawn = pool.at(rows)
+    parts = [[teachers.part(x, k, config.accum) for x in drawn] for k in range(config.accum)]
+    with torch.no_grad(), autocast():                                      # the one call: target and next step at once
+        answers = [teacher.eps_form(*part) for part in parts]
+    pool.advance(rows, torch.cat(answers), teacher.schedule, generator)    # line 8: B+ for the next step
+
     optimizer.zero_grad()
-    answers, losses = [], torch.zeros(2, device=rows.device)
-    for some in rows.chunk(config.accum):
-        x, i, y = pool.at(some)
+    losses = torch.zeros(2, device=answers[0].device)
+    for (x, i, y), teacher_out in zip(parts, answers, strict=True):
         with autocast():
-            with torch.no_grad():
-                teacher_out = teacher.eps_form(x, i, y)                    # the one call: target and next step at once
             student_out = student.eps_form(x, i, y)
         simple, vlb = dkdm_loss(student_out, teacher_out, x, i, teacher.schedule)               # lines 5 and 6
         simple = (simple_weight(student.predicts, i, x, teacher.schedule) * simple).mean()
         vlb = vlb.mean()                                                   # line 7; vlb is one of T terms of the bound
         ((simple + config.lambda_vlb * teacher.schedule.T * vlb) / config.accum).backward()
-        answers.append(teacher_out)
         losses += torch.stack([simple, vlb]).detach() / config.accum
     teachers.average_gradients(student.net.parameters(), losses)
     nn.utils.clip_grad_norm_(student.net.parameters(), 1.0)
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(step, config)
     optimizer.step()
-    pool.advance(rows, torch.cat(answers), teacher.schedule, generator)    # line 8: B+ for the next step
 
     decay = min(config.ema, (1 + step) / (10 + step))  # shorter at the start, when the weights still move fast
     with torch.no_grad():
@@ -385,7 +406,7 @@ def save_picture(path, student_images, teacher_images, pool):
     rows = []
     for some in (slice(0, 10), slice(10, 20)):
         rows += [("teacher, 50 steps", teacher_images[some]), ("student, 50 steps", student_images[some])]
-    teachers.save_rows([*rows, (f"the pool, from\ni = {highest} to {lowest}", pool.x[entries])], path)
+    teachers.save_rows([*rows, (f"the pool, from\ni = {highest} to {lowest}", pool.at(entries)[0])], path)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -476,7 +497,7 @@ def main(config):
     if processes > 1:
         filler = torch.Generator(device).manual_seed(config.seed + 2**32 * (rank + 1))
     pool = Pool(size // processes, teacher.image_shape, T, teacher.num_classes, config.label_dropout, filler,
-                "cpu" if config.pool_on_host else None)
+                config.pool_on_host)
     tqdm.write(f"pool: {size:,} entries, {gigabytes:.3f} GB in half precision on {pool.x.device}")
     start = 0
     if saved:

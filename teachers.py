@@ -224,15 +224,18 @@ class Schedule:
         """Noise level at times t (...)."""
         return torch.sigmoid(2 * self.lam(t)).sqrt()
 
+    def _at(self, i, x, *tables):
+        """Entries i (B,) of each table (T,), shaped to multiply x (B, ...); on i's device, so that nobody waits."""
+        return [per_sample(table.to(x.dtype).to(i.device)[i], x) for table in tables]
+
     def levels(self, i, x):
         """alpha and sigma at chain indices i (B,) int64, each shaped to multiply x (B, ...)."""
-        return per_sample(self._alpha[i.cpu()], x), per_sample(self._sigma[i.cpu()], x)
+        return self._at(i, x, self._alpha, self._sigma)
 
     def posterior(self, x0, x, i):
         """Mean and log-variance of q(x_{i-1} | x_i, x_0) (DDPM, eq. 6 and 7), each shaped to go with x (B, ...)."""
-        i = i.cpu()
-        mean = per_sample(self._mean_x0[i], x) * x0 + per_sample(self._mean_x[i], x) * x
-        return mean, per_sample(self._min_log[i], x)
+        for_x0, for_x, log_variance = self._at(i, x, self._mean_x0, self._mean_x, self._min_log)
+        return for_x0 * x0 + for_x * x, log_variance
 
     def p_mean_variance(self, out, x, i, clip=True):
         """The step p(x_{i-1} | x_i) that a network's output in eps form asks for (improved DDPM, section 3.1).
@@ -249,10 +252,10 @@ class Schedule:
         eps = (x - alpha * x0) / sigma
         mean, low = self.posterior(x0, x, i)
         if out.shape[1] == 2 * C:  # eq. 15: the network picks between the two bounds of the log-variance, from -1 to 1
-            high = per_sample(self._max_log[i.cpu()], x)
+            high, = self._at(i, x, self._max_log)
             log_variance = low + (out[:, C:] + 1) / 2 * (high - low)
         else:
-            log_variance = per_sample(self._fixed_log[i.cpu()], x).expand_as(x)
+            log_variance = self._at(i, x, self._fixed_log)[0].expand_as(x)
         return mean, log_variance, x0, eps
 
 
