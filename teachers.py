@@ -712,7 +712,11 @@ def processes():
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         return 0, 1
     if not dist.is_initialized():
-        dist.init_process_group()
+        try:
+            dist.init_process_group()
+        except ValueError as error:
+            raise UserError(f"WORLD_SIZE asks for several processes ({error}): start them with torchrun, or unset it"
+                            ) from None
     return dist.get_rank(), dist.get_world_size()
 
 

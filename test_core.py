@@ -1256,6 +1256,12 @@ def in_two_processes(job, *arguments):
     torch.multiprocessing.spawn(one_of_two, (port, job, *arguments), nprocs=2)
 
 
+def test_many_processes_without_torchrun(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="RANK.*start them with torchrun"):
+        teachers.processes()
+
+
 def job_of_two(begun, resumed, scored):
     for main, config in begun:
         main(config)
