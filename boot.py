@@ -49,10 +49,10 @@ from teachers import UserError, opt, per_sample
 
 SOLVERS = ("euler", "ddim", "heun")
 TIMES = ("uniform", "progressive")
-# Where the path starts unless --t-max says otherwise, by schedule and by what the teacher predicts. Pure noise is right
-# where nothing of the image is left: at 1 / alpha = 65 (v and x0) the mean colour of a CIFAR-10 image has 2 % of the
-# noise's variance. Teachers of noise start at 13 (46 %), since it multiplies their errors in x0.
-T_MAX = {"cosine": {"v": 0.99, "x0": 0.99, "eps": 0.95}, "linear": {"v": 0.91, "x0": 0.91, "eps": 0.71}}
+# Where the path starts unless --t-max says otherwise: at the highest 1 / alpha up to these, by what the teacher
+# predicts. Pure noise is right where nothing of the image is left: at 65 (v and x0) the mean colour of a CIFAR-10 image
+# has 2 % of the noise's variance. Teachers of noise start at 13 (46 %), since it multiplies their errors in x0.
+STARTS = {"v": 65, "x0": 65, "eps": 13}
 
 
 @dataclass
@@ -62,6 +62,7 @@ class Config:
     dataset: str = opt("cifar10", "name of the built-in teacher; no data is read")
     teacher: str = opt("", "name or path of another teacher (default: the one that belongs to --dataset)")
     arch: str = opt("", teachers.ARCH_HELP)
+    prompts: str = opt("", teachers.PROMPTS_HELP, metavar="FILE")
     steps: int = opt(2400, "training steps")
     batch: int = opt(8, "noises per step, of all processes; on a CPU, small batches and many steps learn most in a "
                         "given time")
@@ -72,8 +73,8 @@ class Config:
     delta: float = opt(1 / 16, "step t - s of the bootstrap, in time units (delta)")
     beta: float = opt(64.0, "weight of the boundary loss (beta); the bootstrap loss is divided by delta^2")
     t_min: float = opt(0.02, "time at which the path ends (t_min); samples are y(xi, t_min)")
-    t_max: float = opt(None, "time at which the path starts from pure noise (t_max) (default: " + ", ".join(
-        f"{t['v']} for {name} schedules, {t['eps']} if the teacher predicts noise" for name, t in T_MAX.items()) + ")")
+    t_max: float = opt(None, "time at which the path starts from pure noise (t_max) (default: where 1 / alpha is 65, "
+                             "or 13 if the teacher predicts noise; on the cosine schedule 0.99 or 0.95)")
     time: str = opt("uniform", "how t is drawn: uniform (the paper), or progressive, from a narrow range that moves "
                                "from t_max to t_min during the run (what the paper decides against)", choices=TIMES)
     init: str = opt("teacher", "what the student's weights start from: teacher (the paper) or random",
@@ -101,6 +102,11 @@ class Config:
 def scales(guidance):
     """(w,), or (lowest, highest), from a number or a sequence."""
     return tuple(guidance) if isinstance(guidance, (tuple, list)) else (guidance,)
+
+
+def latest_start(schedule, predicts):
+    """The default t_max of teachers with this schedule that predict eps, v or x0, see STARTS."""
+    return round((schedule.alphas_cumprod >= STARTS[predicts]**-2).sum().item() / schedule.T, 2)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -170,7 +176,7 @@ class Student(nn.Module):
                 nn.init.zeros_(p)
         self.net.requires_grad_(True)
         self.schedule, self.image_shape, self.num_classes = teacher.schedule, teacher.image_shape, teacher.num_classes
-        self.learned_sigma, self.null_label = teacher.learned_sigma, teacher.null_label
+        self.learned_sigma, self.null_label, self.pipeline = teacher.learned_sigma, teacher.null_label, teacher.pipeline
 
     def forward(self, xi, t, y=None, w=None):                              # (B, C, H, W), (B,), (B,), (B,)
         if self.null_label is not None and y is None:
@@ -310,14 +316,16 @@ def sample(student, xi, y=None, guidance=None):
     return student(xi, t, y, w.to(xi.device).expand(len(xi)))
 
 
-def load_student(name_or_path, device="cpu"):
+def load_student(name_or_path, device="cpu", prompts=""):
     """The Student in a checkpoint that this file wrote, in eval mode; "cifar10" names the one that ships.
+
+    prompts: a file with texts, for students of texts; without it, those it was distilled with.
 
     UserError if it is anything else.
     """
     shipped = f"{name_or_path}-boot"
     path = shipped if shipped in teachers.NAMED else name_or_path
-    checkpoint = teachers.load(path)
+    checkpoint = teachers.load(path, prompts=prompts)
     if checkpoint["method"] != "boot":
         raise UserError(f"{path} holds a {checkpoint['method']}, not a BOOT student: sample it with teachers.py sample")
     config = checkpoint["config"]
@@ -332,7 +340,8 @@ def report(student, teacher, config, autocast, folder):
 
     On `compare` fixed noises with the same labels, for the student in one call and the teacher in 1, 2, 5, 10 and
     20, all from t_max to t_min; guidance scales in a range are spread over the noises. Draws it, and the student's y_t
-    along t, as folder/summary.png; with a range, also folder/guidance.png: one noise and one label a row, w rising.
+    along t, as folder/summary.png; with a range, also folder/guidance.png: one noise and one label a row, w rising;
+    with texts, also folder/prompts.png: text by text, one call below 50.
     """
     device, n = next(student.parameters()).device, config.compare
     xi, y = fixed_noise(n, teacher, config)
@@ -364,14 +373,20 @@ def report(student, teacher, config, autocast, folder):
     for t in torch.linspace(config.t_max, config.t_min, 6).tolist():
         y_t = batched(lambda xi, y, w: student(xi, torch.full((len(xi),), t, device=device), y, w), *few)
         rows.append((f"student's y_t\nat t = {t:.2f}", y_t))
-    teachers.save_rows(rows, folder / "summary.png")
+    teachers.save_rows(rows, folder / "summary.png", teacher)
+    if teacher.pipeline is not None and teacher.pipeline.prompts:
+        rows, count = [], len(y.unique())
+        for k in range(min(count, 8)):
+            rows += [(teacher.pipeline.prompts[y[k]], endpoint[k::count][:8]),
+                     ("the same in one call of the student", images["student, 1 step"][k::count][:8])]
+        teachers.save_rows(rows, folder / "prompts.png", teacher)
     if drawn:
         w, rows = torch.linspace(*config.guidance, 9), []
         for k in range(min(n, 4)):
             same = xi[k].expand(9, -1, -1, -1), y[k].expand(9), w
             rows += [(f"teacher, 50 steps\nw = {w[0]:g} to {w[-1]:g}", batched(path(50), *same)),
                      ("student, 1 step", batched(one_call, *same))]
-        teachers.save_rows(rows, folder / "guidance.png")
+        teachers.save_rows(rows, folder / "guidance.png", teacher)
     return distance
 
 
@@ -388,7 +403,7 @@ def fixed_noise(n, teacher, config):
 
 def check(config):
     """UserError for the first option out of its range."""
-    t_max, w = config.t_max or T_MAX["cosine"]["v"], config.guidance
+    t_max, w = config.t_max or 0.99, config.guidance  # until the teacher is known, and main() checks again
     longest = t_max - config.t_min
     teachers.require(config, (
         ("dataset", config.teacher or config.dataset in teachers.NAMED, f"one of {', '.join(teachers.NAMED)}"),
@@ -424,9 +439,9 @@ def main(config):
     """
     check(config)
     device = teachers.pick_device(config.device)
-    teacher = teachers.load_teacher(config.teacher or config.dataset, device, config.arch)
+    teacher = teachers.load_teacher(config.teacher or config.dataset, device, config.arch, config.prompts)
     if config.t_max is None:
-        config = dataclasses.replace(config, t_max=T_MAX[teacher.schedule.name][teacher.predicts])
+        config = dataclasses.replace(config, t_max=latest_start(teacher.schedule, teacher.predicts))
         check(config)
     if config.t_min * teacher.schedule.T < 1:
         raise UserError(f"--t-min {config.t_min} lies before the chain's first index, 1 / {teacher.schedule.T}")
@@ -434,10 +449,10 @@ def main(config):
         raise UserError("--guidance needs a teacher with classes" + (
             ', and this one has none' if teacher.num_classes is None else ' and "no class", which this one lacks'))
     labels = teachers.labels_for(len(config.classes) or teacher.num_classes or 1, teacher.num_classes, config.classes)
-    folder, saved = teachers.open_run(config)
-
     torch.manual_seed(config.seed)  # random weights, if there are any
     student = Student(teacher, config.t_min, config.t_max, config.guidance, config.init).eval()  # targets: no dropout
+    folder, saved = teachers.open_run(config)
+
     ema = copy.deepcopy(student).requires_grad_(False)
     optimizer = torch.optim.Adam(student.parameters(), config.lr, betas=(0.9, 0.99), fused=True)
     generator = torch.Generator(device).manual_seed(config.seed)
@@ -448,11 +463,15 @@ def main(config):
     labels = None if labels is None else labels.to(device)
     start = 0
     if saved:
-        start = saved["step"]
-        student.load_state_dict(saved["student"])
-        ema.load_state_dict(saved["ema"])
-        optimizer.load_state_dict(saved["optimizer"])
-        generator.set_state(saved["generator"])
+        try:
+            start = saved["step"]
+            student.load_state_dict(saved["student"])
+            ema.load_state_dict(saved["ema"])
+            optimizer.load_state_dict(saved["optimizer"])
+            generator.set_state(saved["generator"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise UserError(f"{folder}/last.pt does not fit the teacher given, or is no BOOT run ({error}): resume "
+                            "with the teacher it was begun with") from None
 
     def save(step):
         teachers.save(folder / "last.pt", {"step": step, "student": student.state_dict(), "ema": ema.state_dict(),
@@ -463,7 +482,7 @@ def main(config):
         xi, y = fixed_noise(64, teacher, config)
         with autocast():
             images = sample(ema, xi.to(device), y if y is None else y.to(device))
-        teachers.save_grid(images, folder / f"samples/step_{step:06d}.png")
+        teachers.save_grid(images, folder / f"samples/step_{step:06d}.png", teacher)
 
     if not saved:
         save(0)
@@ -506,7 +525,7 @@ def sample_command(args):
     asked = teachers.config_from(args, Config)
     check(asked)
     device = teachers.pick_device(asked.device)
-    student = load_student(args.sample, device)
+    student = load_student(args.sample, device, asked.prompts)
     xi, y = fixed_noise(args.n, student, asked)
     w = None if guidance[0] is None else torch.full((args.n,), guidance[0])
     if len(guidance) == 2:  # a row of the grid is one noise and one label
@@ -519,7 +538,7 @@ def sample_command(args):
         with autocast():
             images.append(sample(student, *part).cpu())
     speed = args.n / (time.monotonic() - began)
-    teachers.save_grid(torch.cat(images), out)
+    teachers.save_grid(torch.cat(images), out, student)
     middle = len(student.guidance) == 2 and w is None
     print(f"{args.n} images in {out}, one network call each, {speed:.0f} images/s" + (
         f", guidance {sum(student.guidance) / 2:g}; --guidance takes {student.guidance[0]:g} to {student.guidance[1]:g}"
@@ -529,9 +548,9 @@ def sample_command(args):
 def command_line():
     parser = teachers.Parser(prog="boot.py", description=__doc__.splitlines()[0])
     parser.add_argument("--sample", metavar="STUDENT.pt", help="no training: a grid of this student's images, at "
-                        "--out (default: boot-samples.png); cifar10 is the one that ships; takes --label, --guidance, "
-                        "--seed, --device and --precision too; with two scales of guidance, a row is one noise and one "
-                        "label")
+                        "--out (default: boot-samples.png); cifar10 is the one that ships; takes --label, --prompts, "
+                        "--guidance, --seed, --device and --precision too; with two scales of guidance, a row is one "
+                        "noise and one label")
     parser.add_argument("--n", type=int, default=64, help="images of --sample (default: 64)")
     teachers.add_options(parser, Config)
     args = parser.parse_args()

@@ -53,6 +53,7 @@ class Config:
     dataset: str = opt("cifar10", "name of the built-in teacher; no data is read")
     teacher: str = opt("", "name or path of another teacher (default: the one that belongs to --dataset)")
     arch: str = opt("", teachers.ARCH_HELP)
+    prompts: str = opt("", teachers.PROMPTS_HELP, metavar="FILE")
     student: str = opt("nano", "named size of the student, a U-Net or a ViT; it starts from random weights",
                        choices=tuple(teachers.SIZES))
     predicts: str = opt("", "what the student predicts: eps (the paper), v or x0 (default: what the teacher does)",
@@ -269,9 +270,10 @@ def descend(teacher, xi, y, indices, autocast, progress=None):
 
 def new_student(teacher, size, predicts, learned_sigma):
     """A network of the named size with random weights, wrapped like the teacher: same schedule, images and classes."""
-    null = teacher.null_label is not None
-    net = teachers.new_network(size, teacher.image_shape, teacher.num_classes, learned_sigma, null)
-    return teachers.Teacher(net, teacher.schedule, teacher.image_shape, teacher.num_classes, predicts, learned_sigma)
+    net = teachers.new_network(size, teacher.image_shape, teacher.num_classes, learned_sigma,
+                               teacher.null_label is not None, teachers.text_features(teacher.net))
+    return teachers.Teacher(net, teacher.schedule, teacher.image_shape, teacher.num_classes, predicts, learned_sigma,
+                            teacher.pipeline)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -283,8 +285,8 @@ def dkdm_loss(student_out, teacher_out, x, i, schedule):
 
     student_out, teacher_out (B, C or 2C, H, W) are the outputs in eps form for x (B, C, H, W) at chain indices i (B,).
     L_simple is || eps_T - eps_S ||^2, L_vlb is KL(p_T(x_{i-1} | x_i) || p_S(x_{i-1} | x_i)) in bits; both are averaged
-    over dimensions. The teacher's x0 is clipped to [-1, 1], as when it samples; the student's is not. L_vlb teaches the
-    variance alone: no gradient flows from it into the student's mean, and none flows into the teacher.
+    over dimensions. The teacher's x0 is clipped as when it samples, images to [-1, 1]; the student's is not. L_vlb
+    teaches the variance alone: no gradient flows from it into the student's mean, and none flows into the teacher.
     """
     C, teacher_out = x.shape[1], teacher_out.detach()
     l_simple = (teacher_out[:, :C] - student_out[:, :C]).square().flatten(1).mean(1)
@@ -354,14 +356,16 @@ def learning_rate(step, config):
 # Sampling
 
 
-def load_student(name_or_path, size="nano", device="cpu"):
+def load_student(name_or_path, size="nano", device="cpu", prompts=""):
     """The Teacher (a model like any) in a checkpoint that this file wrote; "cifar10" names those that ship, by size.
+
+    prompts: a file with texts, for students of texts; without it, those it was made with.
 
     UserError if it is anything else.
     """
     shipped = f"{name_or_path}-dkdm-{size}"
     path = shipped if shipped in teachers.NAMED else name_or_path
-    checkpoint = teachers.load(path)
+    checkpoint = teachers.load(path, prompts=prompts)
     if checkpoint["method"] != "dkdm":
         ship = ", ".join(name for name in teachers.NAMED if "-dkdm-" in name)
         raise UserError(f"{path} holds a {checkpoint['method']}, not a DKDM student (these ship: {ship}): sample it "
@@ -398,7 +402,7 @@ def fixed_noise(n, teacher, config):
     return xi, teachers.labels_for(n, teacher.num_classes)
 
 
-def save_picture(path, student_images, teacher_images, pool):
+def save_picture(path, student_images, teacher_images, pool, teacher):
     """A PNG of the student's images (20, C, H, W) below the teacher's, and 10 pool entries from noise to picture."""
     order = pool.i.argsort(descending=True)
     entries = order[torch.linspace(0, len(order) - 1, 10).long().to(order.device)]
@@ -406,7 +410,7 @@ def save_picture(path, student_images, teacher_images, pool):
     rows = []
     for some in (slice(0, 10), slice(10, 20)):
         rows += [("teacher, 50 steps", teacher_images[some]), ("student, 50 steps", student_images[some])]
-    teachers.save_rows([*rows, (f"the pool, from\ni = {highest} to {lowest}", pool.at(entries)[0])], path)
+    teachers.save_rows([*rows, (f"the pool, from\ni = {highest} to {lowest}", pool.at(entries)[0])], path, teacher)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -464,9 +468,7 @@ def main(config):
     """
     check(config)
     device = teachers.pick_device(config.device)
-    teacher = teachers.load_teacher(config.teacher or config.dataset, device, config.arch)
-    if not teacher.clip:
-        raise UserError(f"this teacher makes latents of {teacher.image_shape[0]} channels: DKDM here takes images")
+    teacher = teachers.load_teacher(config.teacher or config.dataset, device, config.arch, config.prompts)
     no_null = teacher.num_classes is not None and teacher.null_label is None
     if config.label_dropout and no_null:
         raise UserError(f'--label-dropout {config.label_dropout:g} needs a teacher that knows "no class": leave it out')
@@ -537,7 +539,7 @@ def main(config):
     teacher_images = images(teacher)
 
     def picture(path):
-        save_picture(path, images(ema), teacher_images, pool)
+        save_picture(path, images(ema), teacher_images, pool, teacher)
 
     if not saved:
         save(0)
@@ -583,7 +585,7 @@ def sample_command(args):
     config = teachers.config_from(args, Config)
     check(config)
     device = teachers.pick_device(config.device)
-    student = load_student(args.sample, config.student, device)
+    student = load_student(args.sample, config.student, device, config.prompts)
     xi, y = fixed_noise(args.n, student, config)
     autocast = teachers.autocasting(config.precision, device, student.predicts)
     images, began = [], time.monotonic()
@@ -592,7 +594,7 @@ def sample_command(args):
         with autocast():
             images.append(student.ddim(noise, 50, labels).cpu())
     speed = args.n / (time.monotonic() - began)
-    teachers.save_grid(torch.cat(images), out)
+    teachers.save_grid(torch.cat(images), out, student)
     print(f"{args.n} images in {out}, 50 network calls each, {speed:.1f} images/s")
 
 
@@ -604,8 +606,8 @@ def evaluate_command(args):
     config = teachers.config_from(args, Config)
     check(config)
     device = teachers.pick_device(config.device)
-    teacher = teachers.load_teacher(config.teacher or config.dataset, device, config.arch)
-    model = teachers.load_teacher(args.evaluate, device)
+    teacher = teachers.load_teacher(config.teacher or config.dataset, device, config.arch, config.prompts)
+    model = teachers.load_teacher(args.evaluate, device, prompts=config.prompts)
     mine, theirs = ((m.image_shape, m.num_classes, m.schedule.name, m.schedule.T) for m in (model, teacher))
     if mine != theirs:
         raise UserError(f"{args.evaluate} does not fit the teacher: shape, classes, schedule and T are {mine}, not "
@@ -616,10 +618,10 @@ def evaluate_command(args):
 def command_line():
     parser = teachers.Parser(prog="dkdm.py", description=__doc__.splitlines()[0])
     parser.add_argument("--evaluate", metavar="MODEL.pt", help="no training: how far this checkpoint's eps is from the "
-                        "teacher's; takes --teacher, --compare, --seed, --device and --precision too")
+                        "teacher's; takes --teacher, --prompts, --compare, --seed, --device and --precision too")
     parser.add_argument("--sample", metavar="STUDENT.pt", help="no training: a grid of this student's images, at "
                         "--out (default: dkdm-samples.png); cifar10 is the one that ships, of size --student; takes "
-                        "--seed, --device and --precision too")
+                        "--prompts, --seed, --device and --precision too")
     parser.add_argument("--n", type=int, default=64, help="images of --sample (default: 64)")
     teachers.add_options(parser, Config)
     args = parser.parse_args()

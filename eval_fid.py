@@ -75,6 +75,7 @@ class Config:
     steps: int = opt(None, "network calls an image, for a checkpoint (default: 50; a BOOT student needs 1)")
     sampler: str = opt("", "for a checkpoint: ddim or ddpm (default: ddim)", choices=("ddim", "ddpm"))
     arch: str = opt("", teachers.ARCH_HELP)
+    prompts: str = opt("", teachers.PROMPTS_HELP, metavar="FILE")
     guidance: float = opt(1.0, "classifier-free guidance of a checkpoint; 1 is none")
     seed: int = opt(0, "seed of a checkpoint's noise: image k has a stream of its own, made of seed and k")
     batch: int = opt(100, "images at a time; changes nothing but speed and memory")
@@ -466,7 +467,7 @@ def checkpoint_images(config, device):
     to the rounding of the network. UserError if there is no such checkpoint, or it cannot be sampled in this way.
     """
     path = teachers.locate(config.samples) if config.samples in teachers.NAMED else Path(config.samples)
-    content = teachers.load(config.samples, config.arch)
+    content = teachers.load(config.samples, config.arch, config.prompts)
     model, boot, n = teachers.from_checkpoint(content, path, device), content["method"] == "boot", config.n or FULL
     y = teachers.labels_for(n, model.num_classes)
     sampler, steps = config.sampler or "ddim", config.steps or (1 if boot else 50)
@@ -476,7 +477,7 @@ def checkpoint_images(config, device):
     if len(scales) == 2 and not scales[0] <= config.guidance <= scales[1]:
         raise UserError(f"{path} was distilled with guidance {scales[0]:g} to {scales[1]:g}: choose one by --guidance")
     guidance = scales[0] if len(scales) == 1 else config.guidance
-    if not model.clip:
+    if not teachers.makes_images(model):
         raise UserError(f"{path} makes latents of {model.image_shape[0]} channels: scores need images, so decode them")
     if not boot:  # refuses now what does not fit the chain
         {"ddim": teachers.ddim_indices, "ddpm": teachers.ddpm_indices}[sampler](steps, model.schedule.T)
@@ -514,14 +515,16 @@ def checkpoint_images(config, device):
                              None if y is None else y[rows.start:rows.stop].to(device))
             if not x.isfinite().all():  # as 8 bits they would look like black pictures
                 raise UserError(f"{path} draws images that are not finite: train it again, at a lower learning rate")
-            yield teachers.gathered(teachers.to_uint8(x).cpu()).expand(-1, 3, -1, -1)
+            yield teachers.gathered(teachers.to_uint8(teachers.decoded(x, model)).cpu()).expand(-1, 3, -1, -1)
 
     with autocast():
         precision = "bf16" if torch.is_autocast_enabled(device.type) else "fp32"
-    about = {"images": f"of {config.samples} ({content['method']})", "sha256": sha256(path)[:8],
+    about = {"images": f"of {config.samples} ({content['method']})",
+             "sha256": sha256(path)[:8] if path.is_file() else "",
              "sampler": "BOOT" if boot else sampler, "steps": steps,
              "guidance": guidance, "seed": config.seed, "precision": precision}
-    return Images(n, model.image_shape[1:], source, about)
+    size = teachers.decoded(torch.zeros(1, *model.image_shape, device=device), model).shape[2:]
+    return Images(n, tuple(size), source, about)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -658,9 +661,10 @@ def main(config):
         images = checkpoint_images(config, device)
     else:
         images = open_images(config.samples, config.n)
-        if config.arch or config.steps or config.sampler or config.guidance != 1 or config.compile or config.out:
-            raise UserError(f"{config.samples} is no checkpoint: --arch, --steps, --sampler, --guidance, --compile and "
-                            "--out have nothing to act on")
+        if (config.arch or config.prompts or config.steps or config.sampler or config.guidance != 1 or config.compile
+                or config.out):
+            raise UserError(f"{config.samples} is no checkpoint: --arch, --prompts, --steps, --sampler, --guidance, "
+                            "--compile and --out have nothing to act on")
         images.about["sha256"] = images.pixel_hash()[:8]
     if config.features == "cifar10" and images.size != (32, 32):
         raise UserError(f"{config.samples} has images of {images.size[1]} x {images.size[0]}; --features cifar10 takes "

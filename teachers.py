@@ -6,7 +6,8 @@
     python teachers.py convert downloaded.pt --arch iddpm-cifar10 --out teacher.pt
 
 The table NAMED below has the teachers with a name: ours and public ones, with origin, address, size, SHA-256, licence
-and score; list prints it. Any other name is taken as the path of a checkpoint.
+and score; list prints it. diffusers:NAME, or diffusers:FOLDER, is a pipeline of the diffusers library (class Pipeline).
+Any other name is taken as the path of a checkpoint.
 
 Two clocks. The chain has T steps with indices i = 0 .. T-1; index 0 is nearly clean, T-1 nearly pure noise (the
 papers' t is i + 1). Continuous time is t = (i + 1) / T in (0, 1]. Noise level: x_t = alpha_t x_0 + sigma_t eps with
@@ -28,7 +29,9 @@ import csv
 import ctypes
 import dataclasses
 import errno
+import functools
 import hashlib
+import importlib.metadata
 import io
 import json
 import math
@@ -36,6 +39,7 @@ import os
 import pickle
 import shutil
 import sys
+import textwrap
 import time
 import urllib.error
 import urllib.request
@@ -53,7 +57,6 @@ from tqdm import tqdm
 import unet
 import vit
 
-ARCHITECTURES = {"unet": unet.UNet, "vit": vit.ViT}
 SIZES = unet.SIZES | vit.SIZES  # what new_network() builds, by name
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -165,13 +168,19 @@ def per_sample(values, x):
 class Schedule:
     """A noise schedule: the discrete chain, and its continuous-time view.
 
-    name            "cosine" (improved DDPM, eq. 17) or "linear" (DDPM's betas, scaled by 1000 / T)
+    name            "cosine" (improved DDPM, eq. 17), "linear" (DDPM's betas, scaled by 1000 / T), or the alphas_cumprod
     T               number of steps
     alphas_cumprod  (T,) float64, the product of (1 - beta) up to each index: alpha^2 at t = (i + 1) / T
+    clip            whether p_mean_variance keeps x0 in [-1, 1]; a Teacher of latents sets it to False
     Raises UserError for an unknown name or T < 1.
     """
 
+    clip = True
+
     def __init__(self, name, T=1000):
+        if torch.is_tensor(name):
+            self.name = "given"
+            return self._set_chain(name.double())
         if T < 1:
             raise UserError(f"a noise schedule needs at least one step, got T = {T}")
         if name == "cosine":
@@ -202,9 +211,8 @@ class Schedule:
 
     def respaced(self, indices):
         """The chain that visits only these rising indices of this one (improved DDPM, section 4)."""
-        chain = object.__new__(Schedule)
-        chain.name = self.name
-        chain._set_chain(self.alphas_cumprod[list(indices)])
+        chain = Schedule(self.alphas_cumprod[list(indices)])
+        chain.clip = self.clip
         return chain
 
     def lam(self, t):
@@ -237,17 +245,17 @@ class Schedule:
         for_x0, for_x, log_variance = self._at(i, x, self._mean_x0, self._mean_x, self._min_log)
         return for_x0 * x0 + for_x * x, log_variance
 
-    def p_mean_variance(self, out, x, i, clip=True):
+    def p_mean_variance(self, out, x, i, clip=None):
         """The step p(x_{i-1} | x_i) that a network's output in eps form asks for (improved DDPM, section 3.1).
 
         out  (B, 2C, ...) predicted noise, then the variance interpolation; or (B, C, ...) without learned variances
-        x    (B, C, ...) at chain indices i (B,) int64;  clip: keep the predicted x0 in [-1, 1]
+        x    (B, C, ...) at chain indices i (B,) int64;  clip: keep the predicted x0 in [-1, 1]; None: self.clip
         Returns mean, log_variance, x0 and eps, each (B, C, ...); eps is the noise that x0, clipped or not, implies.
         """
         C = x.shape[1]
         alpha, sigma = self.levels(i, x)
         x0 = (x - sigma * out[:, :C]) / alpha
-        if clip:
+        if self.clip if clip is None else clip:
             x0 = x0.clamp(-1, 1)
         eps = (x - alpha * x0) / sigma
         mean, low = self.posterior(x0, x, i)
@@ -273,20 +281,22 @@ class Teacher:
     predicts        "eps" | "x0" | "v", see the top of this file
     learned_sigma   whether C channels of variance interpolation follow the prediction
     null_label      the label of "no class"; None without classes, and for networks trained without it (ADM's)
-    clip            whether samplers keep x0 in [-1, 1]: yes for images of 1 or 3 channels, no for latents
+    pipeline        Pipeline, where latents are decoded and classes are texts; None for all others
 
     Labels y are (B,) int64; None means "no class". guidance w is classifier-free guidance,
     f(x, null) + w (f(x, c) - f(x, null)), so 1 is none; it costs a second network evaluation. w is a number, or one
     for each sample (B,).
     """
 
-    def __init__(self, net, schedule, image_shape, num_classes, predicts, learned_sigma):
-        self.net, self.schedule = net, schedule
+    def __init__(self, net, schedule, image_shape, num_classes, predicts, learned_sigma, pipeline=None):
+        self.net, self.schedule, self.pipeline = net, schedule, pipeline
         self.image_shape, self.num_classes = tuple(image_shape), num_classes
         self.predicts, self.learned_sigma = predicts, learned_sigma
         rows = getattr(net, "num_classes", None)
         self.null_label = None if rows is not None and rows == num_classes else num_classes
-        self.clip = self.image_shape[0] in (1, 3)
+        if self.image_shape[0] not in (1, 3) or (pipeline is not None and pipeline.latents):
+            self.schedule = copy.copy(schedule)
+            self.schedule.clip = False
 
     def _predict(self, x, i, y, guidance):
         """The network's own output, float32 (B, C or 2C, ...), its prediction guided."""
@@ -325,7 +335,7 @@ class Teacher:
         """
         p = self._predict(x, t * self.schedule.T - 1, y, guidance)[:, :x.shape[1]]
         x0 = to_x0(self.predicts, p, x, self.schedule.alpha(t), self.schedule.sigma(t))
-        return x0.clamp(-1, 1) if self.clip and (self.predicts == "eps" or is_guided(guidance)) else x0
+        return x0.clamp(-1, 1) if self.schedule.clip and (self.predicts == "eps" or is_guided(guidance)) else x0
 
     @torch.no_grad()
     def ddim(self, x_T, steps, y=None, guidance=1.0, t_max=None, t_min=None):
@@ -342,7 +352,7 @@ class Teacher:
             chain = self.schedule.respaced(indices)
             for k in reversed(range(steps)):
                 out = self.eps_form(x, torch.full((B,), indices[k], device=x.device), y, guidance)
-                _, _, x0, eps = chain.p_mean_variance(out, x, torch.full((B,), k), self.clip)
+                _, _, x0, eps = chain.p_mean_variance(out, x, torch.full((B,), k))
                 x = chain._alpha[k - 1].item() * x0 + chain._sigma[k - 1].item() * eps if k else x0
             return x
         times = torch.linspace(t_max, t_min, steps, device=x.device)
@@ -365,7 +375,7 @@ class Teacher:
         chain = self.schedule.respaced(indices)
         for k in reversed(range(steps)):
             out = self.eps_form(x, torch.full((len(x),), indices[k], device=x.device), y, guidance)
-            mean, log_variance, _, _ = chain.p_mean_variance(out, x, torch.full((len(x),), k), self.clip)
+            mean, log_variance, _, _ = chain.p_mean_variance(out, x, torch.full((len(x),), k))
             if k == 0:
                 return mean
             noise = torch.randn_like(x) if noises is None else next(noises)
@@ -414,9 +424,10 @@ def checkpoint(model, method, config):
     """
     arch, = (name for name, cls in ARCHITECTURES.items() if type(model.net) is cls)
     return {"arch": arch, "arch_args": model.net.arguments, "weights": model.net.state_dict(),
-            "schedule": model.schedule.name, "T": model.schedule.T, "predicts": model.predicts,
-            "learned_sigma": model.learned_sigma, "image_shape": list(model.image_shape),
-            "num_classes": model.num_classes, "method": method, "config": config}
+            "schedule": model.schedule.alphas_cumprod if model.schedule.name == "given" else model.schedule.name,
+            "T": model.schedule.T, "predicts": model.predicts, "learned_sigma": model.learned_sigma,
+            "image_shape": list(model.image_shape), "num_classes": model.num_classes, "method": method,
+            "config": config, "pipeline": model.pipeline and dataclasses.asdict(model.pipeline)}
 
 
 def save(path, content):
@@ -458,8 +469,10 @@ DESCRIPTION = {"config", "image_shape", "classes", "predicts", "learned_sigma", 
 NOTES = {"arch", "training", "network", "parameters", "null_label", "out_channels_meaning", "network_time"}
 
 
-def load(name_or_path, arch=""):
-    """A checkpoint as checkpoint() describes it: of a named teacher, or read from a file. UserError for anything else.
+def load(name_or_path, arch="", prompts=""):
+    """A checkpoint as checkpoint() describes it: of a named teacher, a pipeline (diffusers:NAME), or read from a file.
+
+    prompts is a file, for models whose classes are texts: then they are its lines. UserError for anything else.
 
     Bare state dicts, the format of the public ADM, improved-DDPM and DiT weights, do not say what they are. `arch`
     does: the name of a teacher whose file has the same format, or a JSON file with
@@ -475,6 +488,10 @@ def load(name_or_path, arch=""):
     and perhaps "training", any notes. Without `arch` that file is NAME.json beside NAME.pt.
     """
     path = name_or_path
+    if str(path).startswith(DIFFUSERS):
+        if arch:
+            raise UserError(f"{path} says itself what it is: leave --arch out")
+        return from_pipeline(path.removeprefix(DIFFUSERS), prompts)
     if name_or_path in NAMED:
         if arch:
             raise UserError(f"{name_or_path} is known by its name: leave --arch out")
@@ -492,6 +509,8 @@ def load(name_or_path, arch=""):
                         "teachers.load for what is taken")
     if arch:
         raise UserError(f"{path} says itself what it is: leave --arch out")
+    if prompts:
+        set_prompts(content, path, prompts)
     return content
 
 
@@ -519,10 +538,11 @@ def describe(arch, path):
 
 def from_checkpoint(content, path, device="cpu"):
     """The Teacher in a checkpoint dict, in eval mode and without gradients. UserError if the parts do not fit."""
-    arch, weights = content["arch"], content["weights"]
+    arch, weights, pipeline = content["arch"], content["weights"], content.get("pipeline")
     try:
+        pipeline = pipeline and Pipeline(**pipeline)
         if arch not in ARCHITECTURES:
-            raise ValueError(f"arch is {arch!r}, not unet or vit")
+            raise ValueError(f"arch is {arch!r}, not {', '.join(ARCHITECTURES)}")
         with torch.device("meta"):  # shapes alone, before any memory is taken
             why = misfit(ARCHITECTURES[arch](**content["arch_args"]), weights)
         if why:
@@ -534,8 +554,7 @@ def from_checkpoint(content, path, device="cpu"):
         shrinks = 2 ** (len(net.arguments.get("channel_mult", "1")) - 1)
         for fits, what in (
                 (content["predicts"] in ("eps", "x0", "v"), f"predicts is {content['predicts']!r}, not eps, x0 or v"),
-                (net.arguments["in_channels"] == C, f"image_shape has {C} channels, the network in_channels "
-                                                    f"{net.arguments['in_channels']}"),
+                (net.in_channels == C, f"image_shape has {C} channels, the network in_channels {net.in_channels}"),
                 (net.out_channels == out, f"the network has {net.out_channels} output channels; with learned_sigma "
                                           f"{content['learned_sigma']} there are {out}"),
                 (net.arguments.get("input_size", H) == H == (W if arch == "vit" else H),
@@ -547,7 +566,9 @@ def from_checkpoint(content, path, device="cpu"):
             if not fits:
                 raise ValueError(what)
         return Teacher(net.requires_grad_(False).eval().to(device), schedule, (C, H, W), classes, content["predicts"],
-                       content["learned_sigma"])
+                       content["learned_sigma"], pipeline)
+    except UserError:
+        raise
     except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
         first = " ".join(str(error).split())[:500]
         raise UserError(f"{path}: weights do not fit the architecture it names, {arch!r}: {first}") from None
@@ -574,32 +595,38 @@ def misfit(net, weights):
     return text
 
 
-def new_network(size, image_shape, num_classes, learned_sigma, null_label=True):
+def new_network(size, image_shape, num_classes, learned_sigma, null_label=True, features=None):
     """A network of the named size with random weights for images (C, H, W), and labels if num_classes is not None.
 
-    null_label: whether the label table has one more row, the last, for "no class".
+    null_label: whether the label table has one more row, the last, for "no class". features (rows, width): a vector for
+    each label, such as that of a text, which it is known by; None: labels learn their own.
     UserError if images of this shape do not fit it, which is tried.
     """
     (C, H, W), rows = image_shape, None if num_classes is None else num_classes + null_label
+    width = None if features is None else features.shape[1]
     try:
         if size in vit.SIZES:
             if H != W:
                 raise ValueError(f"a ViT takes square images, not {H}x{W}")
-            net = vit.ViT(H, in_channels=C, num_classes=rows, learn_sigma=learned_sigma, **vit.SIZES[size])
+            net = vit.ViT(H, in_channels=C, num_classes=rows, learn_sigma=learned_sigma, class_features=width,
+                          **vit.SIZES[size])
         else:
-            net = unet.UNet(C, out_channels=2 * C if learned_sigma else C, num_classes=rows, **unet.SIZES[size])
+            net = unet.UNet(C, out_channels=2 * C if learned_sigma else C, num_classes=rows, class_features=width,
+                            **unet.SIZES[size])
         with torch.no_grad():
             index = torch.zeros(1, dtype=torch.long)
             net(torch.zeros(1, C, H, W), index, None if rows is None else index)
     except (ValueError, RuntimeError) as error:
         raise UserError(f"{size} does not fit images of {C} x {H} x {W} ({' '.join(str(error).split())[:200]}): choose "
                         "another size") from None
+    if features is not None:
+        text_features(net).copy_(features)
     return net
 
 
-def load_teacher(name_or_path, device="cpu", arch=""):
-    """The named teacher (see NAMED), or the one in a checkpoint file; arch as in load(). UserError if there is none."""
-    content = load(name_or_path, arch)
+def load_teacher(name_or_path, device="cpu", arch="", prompts=""):
+    """The named teacher (see NAMED), or that of a pipeline or a file, as in load(). UserError if there is none."""
+    content = load(name_or_path, arch, prompts)
     if content["method"] == "boot":
         raise UserError(f"{name_or_path} holds a one-step BOOT student, not a teacher: sample it with boot.py --sample")
     return from_checkpoint(content, name_or_path, device)
@@ -672,6 +699,251 @@ def download(url, path):
         again = "run the same command again, it goes on from there" if part.is_file() else "check the network"
         raise UserError(f"cannot download {url} ({getattr(error, 'reason', error)}): {again}, {by_hand}") from None
     os.replace(part, path)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Teachers of the diffusers library: images or latents, without a condition, with classes or with texts
+
+
+DIFFUSERS = "diffusers:"
+LARGE = 200_000_000  # parameters from which on activations are not kept but computed again: a third slower, far smaller
+
+
+@functools.cache
+def diffusers_library():
+    """The module diffusers. UserError if it is missing or too old, or its transformers."""
+    needed = "pip install -U 'diffusers>=0.35' transformers"
+    try:
+        import diffusers
+        import transformers
+        if tuple(map(int, importlib.metadata.version("diffusers").split(".")[:2])) < (0, 35):
+            raise ImportError(f"diffusers {diffusers.__version__} is too old")
+    except ImportError as error:
+        raise UserError(f"pipelines of diffusers need more packages ({error}): {needed}") from None
+    for library in (diffusers, transformers):
+        library.utils.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()
+    return diffusers
+
+
+class DiffusersNet(torch.nn.Module):
+    """A network of diffusers, called like ours: net(x, i, y=None, w=None), see unet.py.
+
+    kind, config   its class there, and that class's own arguments
+    num_classes    rows of the label table, the empty text included; None: no labels
+    text           (tokens, width) of the text embedding that each label stands for; None: labels are the network's own
+    guided         whether forward takes w, embedded like the index and added to it through weights that start at 0
+    """
+
+    def __init__(self, kind, config, num_classes=None, text=None, guided=False):
+        arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        super().__init__()
+        if guided and text is None:
+            raise UserError(f"a {kind} cannot be told the scale of guidance: give one, not a range")
+        self.arguments, self.num_classes, self.guided = arguments, num_classes, guided
+        config = config | {"time_cond_proj_dim": 256} if guided else config
+        self.net = getattr(diffusers_library(), kind).from_config(config)
+        self.in_channels, self.out_channels = self.net.config.in_channels, self.net.config.out_channels
+        if text is not None:
+            self.register_buffer("features", torch.zeros(num_classes, *text))
+        if guided:
+            torch.nn.init.zeros_(self.net.time_embedding.cond_proj.weight)
+        if sum(p.numel() for p in self.net.parameters()) > LARGE:
+            self.net.enable_gradient_checkpointing()
+
+    @property
+    def last_layer(self):
+        return self.net.conv_out
+
+    def forward(self, x, i, y=None, w=None):
+        condition = {}
+        if self.arguments["text"]:
+            condition["encoder_hidden_states"] = self.features[y]                       # (B, tokens, width)
+        elif y is not None:
+            condition["class_labels"] = y
+        if w is not None:
+            condition["timestep_cond"] = unet.timestep_embedding(w, 256)
+        return self.net(x, i, return_dict=False, **condition)[0]
+
+
+ARCHITECTURES = {"unet": unet.UNet, "vit": vit.ViT, "diffusers": DiffusersNet}
+
+
+@dataclasses.dataclass
+class Pipeline:
+    """A pipeline of diffusers, as far as models of its space need it.
+
+    name       on the Hugging Face hub, or a folder
+    latents    whether the models work on latents, which an autoencoder makes images of
+    prompts    the texts that labels 0, 1, ... stand for; the label behind them is the empty text. None: no texts
+    """
+
+    name: str
+    latents: bool
+    prompts: list = None
+
+    @torch.no_grad()
+    def decode(self, x):
+        """Images (B, 3, H, W), about [-1, 1], of latents x (B, C, h, w); x itself where there are no latents."""
+        if not self.latents:
+            return x
+        vae = autoencoder(self.name).to(x.device)
+        return torch.cat([vae.decode(part.float() / vae.config.scaling_factor).sample for part in x.split(4)])
+
+    @torch.no_grad()
+    def encode(self, images):
+        """What decode() is the way back from; where the autoencoder gives a distribution, its mean."""
+        if not self.latents:
+            return images
+        vae = autoencoder(self.name).to(images.device)
+        found = [vae.encode(part) for part in images.split(4)]
+        found = [part.latent_dist.mode() if hasattr(part, "latent_dist") else part.latents for part in found]
+        return torch.cat(found) * vae.config.scaling_factor
+
+
+def makes_images(model):
+    """Whether a model makes images, or latents that decoded() makes images of; not so latents without a decoder."""
+    return model.image_shape[0] in (1, 3) or model.pipeline is not None
+
+
+def decoded(x, model):
+    """The images of what a model makes, x (B, C, H, W): x itself, but latents of a pipeline decoded."""
+    return x if model.pipeline is None else model.pipeline.decode(x.to(next(model.net.parameters()).device))
+
+
+def pipeline_parts(name):
+    """The parts of a pipeline, {part: class}, and its own class as "pipeline". UserError if there is none."""
+    library = diffusers_library()
+    try:
+        index = library.DiffusionPipeline.load_config(name)
+    except Exception as error:  # of the network, the hub or the file
+        raise UserError(f"{name} is no pipeline of diffusers, neither a folder with a model_index.json nor a name on "
+                        f"the hub ({first_words(error)}): check it, and the network") from None
+    return {"pipeline": index.get("_class_name")} | {
+        part: value[1] for part, value in index.items() if isinstance(value, (list, tuple)) and value[0]}
+
+
+def pipeline_part(name, part):
+    """One part of a pipeline: its unet, scheduler, vae or vqvae. UserError if it cannot be had."""
+    kind = pipeline_parts(name)[part]
+    try:
+        found = getattr(diffusers_library(), kind).from_pretrained(name, subfolder=part)
+    except Exception as error:  # of the network, the hub or the file
+        raise UserError(f"the {part} of {name}, a {kind}, cannot be loaded ({first_words(error)}): get it again"
+                        ) from None
+    return found.eval().requires_grad_(False) if isinstance(found, torch.nn.Module) else found
+
+
+@functools.cache
+def autoencoder(name):
+    """The autoencoder of a pipeline."""
+    return pipeline_part(name, "vqvae" if "vqvae" in pipeline_parts(name) else "vae")
+
+
+def first_words(error):
+    return " ".join(str(error).split())[:200]
+
+
+def from_pipeline(name, prompts=""):
+    """The teacher in a pipeline, as a checkpoint (see checkpoint()); prompts: a file with one text a line.
+
+    Taken are U-Nets for images or latents, without a condition, with class labels or with one text encoder, and with a
+    chain of noise levels: DDPM, latent diffusion, Stable Diffusion 1 and 2, DeepFloyd-IF's first stage and the like.
+    UserError for all others.
+    """
+    parts = pipeline_parts(name)
+
+    def demand(fine, what):
+        if not fine:
+            raise UserError(f"{name}, a {parts['pipeline']}, is not supported: {what}; see teachers.from_pipeline for "
+                            "what is")
+
+    kind, others = parts.get("unet"), [value for part, value in parts.items() if part in ("transformer", "prior")]
+    demand("text_encoder_2" not in parts, "it has two text encoders, as Stable Diffusion XL")
+    demand(kind in ("UNet2DModel", "UNet2DConditionModel"), f"its network is a {kind or (*others, 'stranger')[0]}")
+    demand(kind == "UNet2DModel" or "text_encoder" in parts, "its network wants texts, and it has no text_encoder")
+    scheduler = pipeline_part(name, "scheduler")
+    predicts = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}.get(scheduler.config.get("prediction_type"))
+    demand(predicts and hasattr(scheduler, "alphas_cumprod"),
+           f"its {type(scheduler).__name__} has no chain of noise levels on which eps, v or x0 is predicted")
+    net, latents = pipeline_part(name, "unet"), not parts.keys().isdisjoint(("vae", "vqvae"))
+    config = {key: value for key, value in net.config.items() if not key.startswith("_")}
+    C, size = config["in_channels"], config["sample_size"]
+    demand(C == (autoencoder(name).config.latent_channels if latents else C) and config["out_channels"] in (C, 2 * C)
+           and config.get("addition_embed_type") in (None, "text") and config.get("class_embed_type") is None,
+           "its network wants more than a noisy image, the index, and a class or text")
+    demand(size, "its network does not say of what size its images are")
+    if kind == "UNet2DConditionModel" and not prompts:
+        raise UserError(f"{name} makes images of texts: give it some by --prompts FILE, one a line")
+    classes = config.get("num_class_embeds")
+    content = {"arch": "diffusers", "arch_args": {"kind": kind, "config": config, "num_classes": classes},
+               "weights": {f"net.{key}": value.float() for key, value in net.state_dict().items()},
+               "schedule": scheduler.alphas_cumprod.double().clamp(min=2**-24), "T": len(scheduler.alphas_cumprod),
+               "predicts": predicts, "learned_sigma": config["out_channels"] == 2 * C,
+               "image_shape": [C, *(size if isinstance(size, (list, tuple)) else (size, size))],
+               "num_classes": classes, "method": "teacher", "config": {},
+               "pipeline": {"name": name, "latents": latents, "prompts": [] if "text_encoder" in parts else None}}
+    if prompts:
+        set_prompts(content, name, prompts)
+    return content
+
+
+def set_prompts(content, path, prompts):
+    """Makes the lines of the file prompts the classes of a checkpoint; its label table then stands for their texts."""
+    pipeline = content.get("pipeline") or {}
+    if pipeline.get("prompts") is None:
+        raise UserError(f"{path} knows no texts: leave --prompts out")
+    texts = read_prompts(prompts)
+    features, arguments = embeddings(pipeline["name"], texts), content["arch_args"]
+    if content["arch"] == "diffusers":
+        key, arguments["text"] = "features", list(features.shape[1:])
+    else:
+        key, = (key for key in content["weights"] if key.endswith(".features"))
+        features = pooled(features)
+    content["weights"][key], arguments["num_classes"] = features, len(features)
+    content["num_classes"], pipeline["prompts"] = len(texts), texts
+
+
+def read_prompts(path):
+    """The lines of a text file that are not empty. UserError if it is missing, empty or not UTF-8."""
+    try:
+        texts = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8: save it as such") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): --prompts takes a file, one text a line") from None
+    if not texts:
+        raise UserError(f"{path} is empty: --prompts takes a file, one text a line")
+    return texts
+
+
+@torch.no_grad()
+def embeddings(name, texts):
+    """What a pipeline's text encoder makes of texts, and of the empty one behind them: (N + 1, tokens, width)."""
+    others = dict.fromkeys(pipeline_parts(name).keys() - {"pipeline", "tokenizer", "text_encoder"})
+    try:
+        pipeline = diffusers_library().DiffusionPipeline.from_pretrained(name, **others)
+    except Exception as error:  # of the network, the hub or the file
+        raise UserError(f"the text encoder of {name} cannot be loaded ({first_words(error)}): get it again") from None
+    found = []
+    for text in tqdm([*texts, ""], desc="reading the texts", leave=False):
+        found.append(pipeline.encode_prompt(text, device="cpu", num_images_per_prompt=1,
+                                            do_classifier_free_guidance=False)[0])
+        tokens, most = len(pipeline.tokenizer(text).input_ids), found[-1].shape[1]
+        if tokens > most:
+            tqdm.write(f"warning: cut after {most} of {tokens} tokens: {text[:60]}...")
+    return torch.cat(found).float()
+
+
+def pooled(features):
+    """One vector a text, (N, width), of its embedding (N, tokens, width): the mean of the tokens, normalised."""
+    return torch.nn.functional.layer_norm(features.mean(1), features.shape[2:])
+
+
+def text_features(net):
+    """The vectors (rows, width) by which our networks know their labels as texts; None for labels of their own."""
+    found = [value for key, value in net.named_buffers() if key.rsplit(".")[-1] == "features"]
+    return None if not found else pooled(found[0]) if found[0].ndim == 3 else found[0]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -917,29 +1189,36 @@ def to_uint8(images):
     return ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
 
-def save_grid(images, path, columns=8):
-    """A PNG of images (N, C, H, W) in [-1, 1], `columns` a row, small ones enlarged to some 64 pixels.
+def save_grid(images, path, model=None, columns=8):
+    """A PNG of images (N, C, H, W) in [-1, 1], `columns` a row, small ones enlarged to some 64 pixels, large ones 256.
 
-    Of latents, whose C is 4, it shows the first three channels."""
+    model: whose they are, if they may be latents; of those without a decoder it shows the first three channels."""
     if processes()[0] > 0:
         return
+    images = (images if model is None else decoded(images, model))[:, :3]
     scale = max(1, 64 // images.shape[-1])
-    enlarged = to_uint8(images[:, :3]).cpu().repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+    if images.shape[-1] > 256:
+        images = torch.nn.functional.interpolate(images.float(), (256, 256), mode="area")
+    enlarged = to_uint8(images).cpu().repeat_interleave(scale, 2).repeat_interleave(scale, 3)
     torchvision.utils.save_image(enlarged / 255, path, nrow=columns, padding=2, pad_value=1.0)
 
 
-def save_rows(rows, path, size=64):
-    """A PNG with a row for each (label, images (N, C, H, W) in [-1, 1]), its label at the left."""
+def save_rows(rows, path, model):
+    """A PNG with a row for each (label, what a model makes (N, C, H, W)), its label at the left, 64 to 256 pixels."""
     if processes()[0] > 0:
         return
+    rows = [(label, decoded(images, model)) for label, images in rows]
+    size = min(max(64, rows[0][1].shape[-1]), 256)
     margin, gap = 150, 2
     sheet = Image.new("RGB", (margin + len(rows[0][1]) * (size + gap), len(rows) * (size + gap)), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
     for r, (label, images) in enumerate(rows):
+        lines = [part for line in label.split("\n") for part in textwrap.wrap(line, 20)]
+        label = "\n".join(lines if len(lines) <= size // 18 else [*lines[:size // 18 - 1], "..."])
         draw.text((8, r * (size + gap) + size / 2), label, fill="black", font=font, anchor="lm")
         for c, pixels in enumerate(to_uint8(images[:, :3]).cpu().permute(0, 2, 3, 1).numpy()):
             tile = Image.fromarray(pixels.repeat(3, axis=2) if pixels.shape[2] == 1 else pixels)
-            tile = tile.resize((size, size), Image.Resampling.NEAREST)
+            tile = tile.resize((size, size), Image.Resampling.NEAREST if size >= tile.width else Image.Resampling.BOX)
             sheet.paste(tile, (margin + c * (size + gap), r * (size + gap)))
     sheet.save(path)
 
@@ -1287,6 +1566,7 @@ def train(config):
 # Command line
 
 
+PROMPTS_HELP = "a file with one text a line, for teachers of texts: what images are made of"
 ARCH_HELP = "what bare public weights are: a name of teachers.py list, or a JSON file (default: NAME.json beside them)"
 
 
@@ -1314,7 +1594,7 @@ def sample_command(args):
     if Path(args.out).suffix != ".npz" or not Path(args.out).parent.is_dir():
         raise UserError(f"--out {args.out}: give a file that ends in .npz, in a folder that exists")
     device = pick_device(args.device)
-    teacher = load_teacher(args.teacher, device, args.arch)
+    teacher = load_teacher(args.teacher, device, args.arch, args.prompts)
     y = labels_for(args.n, teacher.num_classes, args.classes)
     {"ddim": ddim_indices, "ddpm": ddpm_indices}[args.sampler](args.steps, teacher.schedule.T)  # refuses now, not later
     generator = torch.Generator().manual_seed(args.seed)
@@ -1327,18 +1607,18 @@ def sample_command(args):
         labels = None if y is None else y[k:k + args.batch].to(device)
         with autocast():
             x = getattr(teacher, args.sampler)(x_T[k:k + args.batch].to(device), args.steps, labels, args.guidance)
-        images.append((to_uint8(x) if teacher.clip else x).cpu())
+        images.append((to_uint8(decoded(x, teacher)) if makes_images(teacher) else x).cpu())
     speed, images = args.n / (time.monotonic() - began), torch.cat(images)
     arrays = {"arr_0": images.permute(0, 2, 3, 1).numpy()} | ({} if y is None else {"arr_1": y.numpy()})
     np.savez(args.out, **arrays)
     picture = Path(args.out).with_suffix(".png")
-    save_grid(images[:64].float() / 127.5 - 1 if teacher.clip else images[:64], picture)
+    save_grid(images[:64].float() / 127.5 - 1 if makes_images(teacher) else images[:64], picture)
     print(f"{args.n} images in {args.out}, the first {min(64, args.n)} in {picture}; {speed:.1f} images/s")
 
 
 def convert_command(args):
     """Writes a teacher or student checkpoint, or public weights, as a checkpoint with weights in half precision."""
-    content = load(args.checkpoint, args.arch)
+    content = load(args.checkpoint, args.arch, args.prompts)
     from_checkpoint(content, args.checkpoint)  # refuses what does not fit
     if Path(args.out).exists():
         raise UserError(f"{args.out} exists: choose another --out")
@@ -1376,6 +1656,7 @@ def main():
     p = commands.add_parser("sample", help="images from a teacher")
     p.add_argument("teacher", help="name, or path of a checkpoint")
     p.add_argument("--arch", default="", help=ARCH_HELP)
+    p.add_argument("--prompts", default="", metavar="FILE", help=PROMPTS_HELP)
     p.add_argument("--steps", type=int, default=50, help="network calls an image, doubled by guidance (default: 50)")
     p.add_argument("--sampler", choices=("ddim", "ddpm"), default="ddim", help="default: ddim; ddpm is ancestral")
     p.add_argument("--n", type=int, default=64, help="images (default: 64)")
@@ -1396,6 +1677,7 @@ def main():
     p = commands.add_parser("convert", help="any checkpoint this file reads, to one in half precision")
     p.add_argument("checkpoint", help="path, or name")
     p.add_argument("--arch", default="", help=ARCH_HELP)
+    p.add_argument("--prompts", default="", metavar="FILE", help=PROMPTS_HELP)
     p.add_argument("--out", required=True, help="path of the new file")
     p.set_defaults(run=convert_command)
 

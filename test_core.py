@@ -5,6 +5,7 @@ import copy
 import dataclasses
 import hashlib
 import http.server
+import importlib.util
 import io
 import json
 import math
@@ -12,6 +13,7 @@ import os
 import re
 import shutil
 import socket
+import string
 import subprocess
 import sys
 import threading
@@ -1508,14 +1510,16 @@ def test_latents_are_not_clipped_and_not_taken_for_images(tmp_path, monkeypatch,
     nn.init.normal_(net.final_layer.linear.weight, std=0.1)
     path, about = foreign(tmp_path, net, arch="vit", image_shape=[4, 8, 8], classes=3, schedule="linear")
     teacher = teachers.load_teacher(path, arch=about)
-    assert not teacher.clip and teacher.ddim(3 * torch.randn(2, 4, 8, 8), 5, torch.tensor([0, 1])).abs().max() > 1.5
+    images = teacher.ddim(3 * torch.randn(2, 4, 8, 8), 5, torch.tensor([0, 1]))
+    assert not teacher.schedule.clip and images.abs().max() > 1.5
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["teachers.py", "sample", path, "--arch", about, "--n", "4", "--steps", "2"])
     teachers.main()
     assert np.load("samples.npz")["arr_0"].dtype == np.float32 and Path("samples.png").is_file()
-    for script, says in (("dkdm.py", "latents of 4 channels"), ("eval_fid.py", "latents of 4 channels")):
-        where = ["--teacher", path] if script == "dkdm.py" else [path, "--features", "cifar10", "--n", "500"]
-        assert says in refused(capsys, monkeypatch, script, *where, "--arch", about)
+    assert "latents of 4 channels" in refused(capsys, monkeypatch, "eval_fid.py", path, "--features", "cifar10", "--n",
+                                              "500", "--arch", about)
+    dkdm.main(tiny_dkdm(tmp_path, teacher=path, arch=about, steps=2))
+    assert teachers.load_teacher("run/student.pt").image_shape == (4, 8, 8)
 
 
 @pytest.fixture
@@ -1659,7 +1663,7 @@ def test_y_stays_finite_and_right_from_t_max_on(predicts, schedule, T):
     """The path in float32 by Heun's steps from the schedule's own t_max, against the exact path from there. With an
     error of 0.4 % in the output, the rounding of bfloat16, y stays within the range of the pictures."""
     schedule = Schedule(schedule, T)
-    t_max, t_min = boot.T_MAX[schedule.name][predicts], 0.02
+    t_max, t_min = boot.latest_start(schedule, predicts), 0.02
     assert 1 / schedule.alpha(torch.tensor(t_max)) == pytest.approx(13 if predicts == "eps" else 65, rel=0.05)
     xi = noise(16, 48).float().reshape(16, 3, 4, 4)
 
@@ -2326,3 +2330,350 @@ def test_a_mix_has_its_share_of_real_images_and_no_more(tmp_path):
                              out=str(tmp_path / "run"))
     model = teachers.load_teacher(teachers.train(config))
     assert model.num_classes is None and model.image_shape == (1, 8, 8)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Teachers of the diffusers library, against the library itself, on tiny random pipelines
+
+
+diffusers_too = pytest.mark.skipif(not all(map(importlib.util.find_spec, ("diffusers", "transformers"))),
+                                   reason="pip install diffusers transformers")
+PIPELINES = ("ddpm", "ldm", "sd", "sd-v", "if")
+
+
+def tiny_pipeline(folder, family, predicts="epsilon"):
+    """A random pipeline, saved: ddpm (pixels), ldm (VQ latents), sd, sd-v (KL latents, texts), if (pixels, texts)."""
+    import diffusers
+    import transformers
+    torch.manual_seed(0)
+    small = dict(sample_size=8, layers_per_block=1, block_out_channels=(8, 8), norm_num_groups=4, attention_head_dim=4)
+    plain = small | dict(down_block_types=["DownBlock2D"] * 2, up_block_types=["UpBlock2D"] * 2)
+    cross = small | dict(down_block_types=["DownBlock2D", "CrossAttnDownBlock2D"], cross_attention_dim=16,
+                         up_block_types=["CrossAttnUpBlock2D", "UpBlock2D"])
+    auto = dict(block_out_channels=(8, 8), norm_num_groups=4, layers_per_block=1,
+                down_block_types=["DownEncoderBlock2D"] * 2, up_block_types=["UpDecoderBlock2D"] * 2)
+    text = dict(num_hidden_layers=1, num_attention_heads=2, hidden_size=16, intermediate_size=16)
+    betas = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, steps_offset=1)
+    if family == "ddpm":
+        pipeline = diffusers.DDPMPipeline(
+            diffusers.UNet2DModel(**plain), diffusers.DDPMScheduler(prediction_type=predicts))
+    elif family == "ldm":
+        pipeline = diffusers.LDMPipeline(
+            diffusers.VQModel(latent_channels=3, num_vq_embeddings=16, scaling_factor=0.5, **auto),
+            diffusers.UNet2DModel(**plain), diffusers.DDIMScheduler(prediction_type=predicts, **betas))
+    elif family == "if":
+        pieces = ["<pad>", "</s>", "<unk>", "\u2581", *string.ascii_lowercase]
+        pipeline = diffusers.IFPipeline(
+            transformers.T5Tokenizer(vocab=[(piece, -1.0) for piece in pieces], extra_ids=0),
+            transformers.T5EncoderModel(transformers.T5Config(
+                vocab_size=len(pieces), d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)),
+            diffusers.UNet2DConditionModel(
+                in_channels=3, out_channels=6, encoder_hid_dim=16, addition_embed_type="text",
+                addition_embed_type_num_heads=2, **cross),
+            diffusers.DDPMScheduler(beta_schedule="squaredcos_cap_v2", variance_type="learned_range",
+                                    thresholding=True),
+            None, None, None, requires_safety_checker=False)
+    else:
+        pieces = [*string.ascii_lowercase, *(c + "</w>" for c in string.ascii_lowercase), "<|startoftext|>",
+                  "<|endoftext|>"]
+        pipeline = diffusers.StableDiffusionPipeline(
+            diffusers.AutoencoderKL(latent_channels=4, **auto),
+            transformers.CLIPTextModel(transformers.CLIPTextConfig(
+                vocab_size=len(pieces), max_position_embeddings=12, bos_token_id=52, eos_token_id=53, **text)),
+            transformers.CLIPTokenizer({piece: k for k, piece in enumerate(pieces)}, [], model_max_length=12),
+            diffusers.UNet2DConditionModel(in_channels=4, out_channels=4, **cross),
+            diffusers.DDIMScheduler(prediction_type="v_prediction" if family == "sd-v" else predicts, **betas),
+            None, None, requires_safety_checker=False)
+    pipeline.save_pretrained(folder)
+    pipeline.set_progress_bar_config(disable=True)
+    for part in pipeline.components.values():
+        if isinstance(part, nn.Module):
+            part.eval()  # T5 has dropout
+    return pipeline
+
+
+def tiny_prompts(tmp_path, family):
+    """A file of three prompts for the families that want one, else ""."""
+    path = tmp_path / "prompts.txt"
+    path.write_text("a red cat\n\n  a dog \nThe Sea\n", encoding="utf-8")
+    return str(path) if family in ("sd", "sd-v", "if") else ""
+
+
+def from_tiny_pipeline(tmp_path, family, predicts="epsilon"):
+    """The pipeline itself, and the teacher that load_teacher() makes of it."""
+    pipeline = tiny_pipeline(tmp_path / family, family, predicts)
+    return pipeline, teachers.load_teacher(f"diffusers:{tmp_path / family}", prompts=tiny_prompts(tmp_path, family))
+
+
+@diffusers_too
+@pytest.mark.parametrize("predicts", ["epsilon", "v_prediction", "sample"])
+@pytest.mark.parametrize("family", ["ddpm", "ldm"])
+def test_x0_is_that_of_diffusers_schedulers(tmp_path, family, predicts):
+    pipeline, teacher = from_tiny_pipeline(tmp_path, family, predicts)
+    assert teacher.schedule.clip == (family == "ddpm")
+    for i in (0, 10, 500, 990):
+        x, index = torch.randn(2, 3, 8, 8), torch.full((2,), i)
+        with torch.no_grad():
+            out = pipeline.unet(x, i).sample
+        if family == "ddpm":
+            wanted = pipeline.scheduler.step(out, i, x).pred_original_sample
+        else:
+            pipeline.scheduler.set_timesteps(1000)
+            wanted = pipeline.scheduler.step(out, i, x).pred_original_sample
+        _, _, x0, _ = teacher.schedule.p_mean_variance(teacher.eps_form(x, index), x, index)
+        torch.testing.assert_close(x0, wanted, rtol=2e-3, atol=1e-4)
+        if family == "ldm":
+            torch.testing.assert_close(teacher.x0(x, (index + 1) / 1000), wanted, rtol=2e-3, atol=1e-4)
+
+
+@diffusers_too
+def test_the_learned_variance_is_that_of_diffusers(tmp_path):
+    pipeline, teacher = from_tiny_pipeline(tmp_path, "if")
+    pipeline.scheduler.register_to_config(thresholding=False)
+    x, embedding = torch.randn(2, 3, 8, 8), teacher.net.features[[0, 1]]
+    for i in (1, 500, 990):
+        index = torch.full((2,), i)
+        with torch.no_grad():
+            out = pipeline.unet(x, i, embedding).sample
+        wanted = pipeline.scheduler.step(out, i, x, generator=torch.Generator().manual_seed(0)).prev_sample
+        z = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+        mean, log_variance, _, _ = teacher.schedule.p_mean_variance(
+            teacher.eps_form(x, index, torch.tensor([0, 1])), x, index)
+        torch.testing.assert_close(mean + (log_variance / 2).exp() * z, wanted, rtol=1e-3, atol=1e-4)
+
+
+@diffusers_too
+@pytest.mark.parametrize("family", PIPELINES)
+def test_ddim_is_that_of_diffusers_step_by_step(tmp_path, family):
+    """From the same noise, with guidance where there are texts: the inputs of each network call, and the last image."""
+    import diffusers
+    pipeline, teacher = from_tiny_pipeline(tmp_path, family)
+    options = dict(steps_offset=0, set_alpha_to_one=True, timestep_spacing="leading", thresholding=False,
+                   clip_sample=family in ("ddpm", "if"), variance_type="fixed_small")
+    scheduler = diffusers.DDIMScheduler.from_config(pipeline.scheduler.config, **options)
+    scheduler.set_timesteps(5)
+    x, C = torch.randn(2, *teacher.image_shape), teacher.image_shape[0]
+    y, w = (torch.tensor([2, 0]), 3.0) if teacher.num_classes else (None, 1.0)
+    seen = []
+    teacher.net.register_forward_pre_hook(lambda net, inputs: seen.append(inputs[0][:2]))
+    image = teacher.ddim(x, 5, y, w)
+    for k, i in enumerate(scheduler.timesteps):
+        torch.testing.assert_close(seen[k], x, rtol=1e-3, atol=1e-4)
+        with torch.no_grad():
+            if y is None:
+                out = pipeline.unet(x, i).sample
+            else:
+                texts = pipeline.encode_prompt(["The Sea", "a red cat", "", ""], device="cpu", num_images_per_prompt=1,
+                                               do_classifier_free_guidance=False)[0]
+                with_text, without = pipeline.unet(x.repeat(2, 1, 1, 1), i, texts).sample[:, :C].chunk(2)
+                out = without + w * (with_text - without)
+        x = scheduler.step(out, i, x, use_clipped_model_output=True).prev_sample  # as ADM's sampler, and ours
+    torch.testing.assert_close(image, x, rtol=1e-3, atol=1e-4)
+    assert len(seen) == 5 and image.isfinite().all() and image.std() > 0.01
+
+
+@diffusers_too
+def test_images_are_those_of_the_whole_stable_diffusion_pipeline(tmp_path):
+    """Texts, guidance, sampler and decoder at once, against the pipeline's own call, at the same indices."""
+    pipeline, teacher = from_tiny_pipeline(tmp_path, "sd")
+    pipeline.scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config, steps_offset=0)
+    x = torch.randn(2, 4, 8, 8)
+    wanted = pipeline(["a dog", "a red cat"], latents=x, num_inference_steps=10, guidance_scale=4.0, height=16,
+                      width=16, output_type="pt").images
+    images = teachers.decoded(teacher.ddim(x, 10, torch.tensor([1, 0]), 4.0), teacher)
+    assert images.shape == (2, 3, 16, 16)
+    torch.testing.assert_close((images / 2 + 0.5).clamp(0, 1), wanted, rtol=1e-3, atol=1e-3)
+
+
+@diffusers_too
+@pytest.mark.parametrize("family", ["ldm", "sd"])
+def test_latents_are_scaled_as_the_autoencoder_says(tmp_path, family):
+    pipeline, teacher = from_tiny_pipeline(tmp_path, family)
+    vae = pipeline.vqvae if family == "ldm" else pipeline.vae
+    images = torch.rand(5, 3, 16, 16) * 2 - 1
+    latents = teacher.pipeline.encode(images)
+    with torch.no_grad():
+        torch.testing.assert_close(teacher.pipeline.decode(latents), vae(images).sample, rtol=1e-4, atol=1e-5)
+        found = vae.encode(images)
+    found = found.latents if family == "ldm" else found.latent_dist.mean
+    torch.testing.assert_close(latents, found * (0.5 if family == "ldm" else 0.18215))
+    none = dataclasses.replace(teacher.pipeline, latents=False)
+    assert none.decode(images) is images and none.encode(images) is images
+
+
+@diffusers_too
+@pytest.mark.parametrize("family", PIPELINES)
+def test_boot_and_dkdm_on_pipelines(tmp_path, family, monkeypatch, short_paths):
+    """Two steps of each, with pictures, then samples and scores' images; decoded if there are latents."""
+    tiny_pipeline(tmp_path / family, family)
+    monkeypatch.chdir(tmp_path)
+    texts, pixels = tiny_prompts(tmp_path, family), 8 if family in ("ddpm", "if") else 16
+    options = dict(teacher=f"diffusers:{tmp_path / family}", prompts=texts, steps=2, batch=8, device="cpu")
+    distances = boot.main(boot.Config(**options, compare=6, out="boot", guidance=3.0 if texts else 1.0))
+    errors = dkdm.main(dkdm.Config(**options, compare=3, rho=0.01, out="dkdm"))
+    assert all(map(math.isfinite, [*distances.values(), *errors.values()]))
+    student = boot.load_student("boot/student.pt")
+    untrained = boot.Student(teachers.load_teacher(options["teacher"], prompts=texts), 0.02, student.t_max, 3.0)
+    moved = [(a - b).abs().max() for a, b in zip(student.parameters(), untrained.parameters(), strict=True)]
+    assert 0 < max(moved) < 0.1                                        # two steps from the teacher's own weights
+    assert Path("boot/prompts.png").is_file() == bool(texts)
+    with Image.open("boot/samples/step_000002.png") as grid:           # 8 x 8 images, enlarged, 2 pixels between
+        assert grid.width == 8 * (64 // pixels * pixels + 2) + 2
+    for name in ("boot", "dkdm"):
+        images = eval_fid.checkpoint_images(eval_fid.Config(f"{name}/student.pt", n=6, guidance=1.0),
+                                            torch.device("cpu"))
+        found = torch.cat(list(images.batches(4)))
+        assert images.size == (pixels, pixels) and found.shape == (6, 3, pixels, pixels) and found.float().std() > 1
+    model = teachers.load_teacher("dkdm/student.pt")
+    assert model.num_classes == (3 if texts else None) and model.schedule.clip == (pixels == 8)
+    wanted = teachers.load_teacher(options["teacher"], prompts=texts).schedule.alphas_cumprod
+    assert torch.equal(model.schedule.alphas_cumprod, wanted) and torch.equal(student.schedule.alphas_cumprod, wanted)
+
+
+@diffusers_too
+@pytest.mark.parametrize("script", [boot, dkdm])
+def test_a_run_on_texts_resumed_equals_one_never_stopped(tmp_path, monkeypatch, short_paths, script):
+    tiny_pipeline(tmp_path / "sd", "sd")
+    options = dict(teacher=f"diffusers:{tmp_path / 'sd'}", prompts=tiny_prompts(tmp_path, "sd"), steps=8, batch=8,
+                   compare=3, save_every=0, sample_every=100, device="cpu")
+    options |= dict(rho=0.01) if script is dkdm else dict(guidance=(1.0, 4.0))
+    script.main(script.Config(**options, out=str(tmp_path / "whole")))
+    stop_and_resume(script, script.Config(**options, out=str(tmp_path / "stopped")), monkeypatch)
+    for name, w in weights(tmp_path / "whole").items():
+        assert torch.equal(w, weights(tmp_path / "stopped")[name]), name
+    tiny_prompts(tmp_path, "sd")
+    (tmp_path / "prompts.txt").write_text("another\n")
+    with pytest.raises(UserError, match="does not fit the teacher given"):
+        script.main(script.Config(**options, out=str(tmp_path / "stopped"), resume=True))
+
+
+@diffusers_too
+def test_other_texts_for_a_student_and_for_a_teacher_saved(tmp_path, monkeypatch, capsys, short_paths):
+    """A text has the same images under another number, and one of two that are alike but for the text has others."""
+    tiny_pipeline(tmp_path / "sd", "sd")
+    name, texts = f"diffusers:{tmp_path / 'sd'}", tiny_prompts(tmp_path, "sd")
+    (tmp_path / "new.txt").write_text("a bird\nThe Sea\n")
+    options = dict(teacher=name, prompts=texts, steps=1, batch=4, compare=3, device="cpu")
+    boot.main(boot.Config(**options, out=str(tmp_path / "boot")))
+    dkdm.main(dkdm.Config(**options, rho=0.01, out=str(tmp_path / "dkdm"), student="vit-tiny"))
+    xi, sea = torch.randn(2, 4, 8, 8), torch.tensor([2, 2])
+    for folder, call in (("boot", lambda model, y: boot.sample(model, xi, y)),
+                         ("dkdm", lambda model, y: model.ddim(xi, 2, y, 2.0))):
+        load = boot.load_student if folder == "boot" else dkdm.load_student
+        old = load(tmp_path / folder / "student.pt")
+        new = load(tmp_path / folder / "student.pt", prompts=str(tmp_path / "new.txt"))
+        assert (old.num_classes, new.num_classes, new.pipeline.prompts) == (3, 2, ["a bird", "The Sea"])
+        torch.testing.assert_close(call(old, sea), call(new, sea - 1))           # the same text under another number
+        assert folder == "dkdm" or not torch.equal(call(new, sea - 1), call(new, sea - 2))
+        features = [teachers.text_features(model.net) for model in (old, new)]
+        torch.testing.assert_close(features[0][[2, 3]], features[1][[1, 2]])     # the sea, and the empty text
+        assert (features[0][0] - features[1][0]).abs().max() > 0.01
+    monkeypatch.chdir(tmp_path)
+    for arguments in (["convert", name, "--prompts", texts, "--out", "half.pt"],
+                      ["sample", "half.pt", "--prompts", "new.txt", "--steps", "2", "--n", "4", "--guidance", "2"]):
+        monkeypatch.setattr(sys, "argv", ["teachers.py", *arguments])
+        teachers.main()
+    arrays = np.load("samples.npz")
+    assert arrays["arr_0"].shape == (4, 16, 16, 3) and arrays["arr_1"].tolist() == [0, 1, 0, 1]
+    assert "knows no texts" in refused(capsys, monkeypatch, "teachers.py", "sample", "cifar10", "--prompts", "new.txt")
+
+
+@diffusers_too
+def test_a_drawn_scale_of_guidance_starts_as_nothing(tmp_path):
+    _, teacher = from_tiny_pipeline(tmp_path, "sd-v")
+    student, xi, y = boot.Student(teacher, 0.02, 0.9, (1.0, 5.0)), torch.randn(3, 4, 8, 8), torch.arange(3)
+    t = torch.full((3,), 0.9)
+    with torch.no_grad():
+        found = [student(xi, t, y, torch.full((3,), w)) for w in (1.0, 5.0)]
+    for image in found:
+        torch.testing.assert_close(image, teacher.x0(xi, t, y), rtol=1e-4, atol=1e-5)
+    student(xi, t, y, torch.full((3,), 2.0)).square().mean().backward()
+    assert student.net.net.time_embedding.cond_proj.weight.grad.abs().max() > 0
+    _, plain = from_tiny_pipeline(tmp_path, "ddpm")
+    with pytest.raises(UserError, match="give one, not a range"):
+        boot.Student(plain, 0.02, 0.9, (1.0, 5.0))
+
+
+@diffusers_too
+def test_large_networks_compute_their_activations_again(tmp_path, monkeypatch):
+    """Gradient checkpointing: other memory, the same gradients."""
+    gradients = []
+    for large in (10**9, 1000):
+        monkeypatch.setattr(teachers, "LARGE", large)
+        _, teacher = from_tiny_pipeline(tmp_path, "sd")
+        student = boot.Student(teacher, 0.02, 0.9).eval()
+        assert student.net.net.is_gradient_checkpointing == (large == 1000)
+        torch.manual_seed(0)
+        nn.init.normal_(student.net.last_layer.weight)
+        xi = noise(3, 256).float().reshape(3, 4, 8, 8)
+        student(xi, torch.full((3,), 0.5), torch.arange(3)).square().mean().backward()
+        gradients.append([p.grad for p in student.parameters()])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@diffusers_too
+def test_pipelines_that_are_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    Path("empty.txt").write_text("\n  \n")
+    Path("latin.txt").write_bytes("caf\xe9\n".encode("latin-1"))
+    Path("good.txt").write_text("a cat\n")
+    Path("nothing").mkdir()
+    for family in ("ddpm", "sd"):
+        tiny_pipeline(tmp_path / family, family)
+
+    def changed(folder, source, part="", **values):
+        shutil.copytree(source, folder)
+        file = Path(folder) / (f"{part}/config.json" if part == "unet" else f"{part}/scheduler_config.json" if part else
+                               "model_index.json")
+        file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+    changed("xl", "sd", text_encoder_2=["transformers", "CLIPTextModelWithProjection"])
+    changed("sd3", "sd", unet=[None, None], transformer=["diffusers", "SD3Transformer2DModel"])
+    changed("flow", "ddpm", scheduler=["diffusers", "FlowMatchEulerDiscreteScheduler"])
+    changed("deaf", "sd", text_encoder=[None, None])
+    changed("steered", "ddpm", "unet", class_embed_type="timestep")
+    changed("sizeless", "ddpm", "unet", sample_size=None)
+    changed("strange", "ddpm", "scheduler", prediction_type="flow_prediction")
+    changed("broken", "ddpm")
+    Path("broken/unet/diffusion_pytorch_model.safetensors").write_bytes(b"no weights")
+    for teacher, prompts, says in (
+            ("nothing", "", "no pipeline of diffusers"), ("no/such", "", "no pipeline of diffusers"),
+            ("xl", "good.txt", "StableDiffusionPipeline, is not supported: it has two text encoders"),
+            ("sd3", "good.txt", "its network is a SD3Transformer2DModel"),
+            ("flow", "", "its FlowMatchEulerDiscreteScheduler has no chain of noise levels"),
+            ("deaf", "good.txt", "no text_encoder"), ("steered", "", "wants more than a noisy image"),
+            ("sizeless", "", "does not say of what size"), ("strange", "", "no chain of noise levels on which"),
+            ("broken", "", "the unet of broken, a UNet2DModel, cannot be loaded"), ("sd", "", "--prompts FILE"),
+            ("ddpm", "good.txt", "knows no texts"), ("sd", "none.txt", "none.txt cannot be read (No such file"),
+            ("sd", "empty.txt", "empty.txt is empty"), ("sd", "latin.txt", "latin.txt is not UTF-8")):
+        line = refused(capsys, monkeypatch, "boot.py", "--teacher", f"diffusers:{teacher}", "--prompts", prompts)
+        assert says in line and len(line) < 600, line
+        assert not Path("runs").exists()
+    line = refused(capsys, monkeypatch, "dkdm.py", "--teacher", "diffusers:ddpm", "--arch", "cifar10")
+    assert "leave --arch out" in line
+
+
+@diffusers_too
+def test_a_text_that_is_too_long_is_cut_with_a_warning(tmp_path, capsys):
+    tiny_pipeline(tmp_path / "sd", "sd")
+    (tmp_path / "long.txt").write_text("short\nabcdefghijklmnop\nabcdefghijxyz\n")
+    teacher = teachers.load_teacher(f"diffusers:{tmp_path / 'sd'}", prompts=str(tmp_path / "long.txt"))
+    said = capsys.readouterr().out
+    assert said.count("warning: cut after 12 of") == 2 and "12 of 18 tokens: abcdefghijklmnop" in said
+    short, *long = teacher.net.features[:3]
+    assert torch.equal(*long) and not torch.equal(short, long[0])
+
+
+def test_diffusers_missing_or_too_old(monkeypatch, capsys):
+    teachers.diffusers_library.cache_clear()
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    line = refused(capsys, monkeypatch, "boot.py", "--teacher", "diffusers:google/ddpm-cifar10-32")
+    assert "need more packages" in line and "pip install" in line
+    if diffusers_too.args[0]:
+        return
+    monkeypatch.undo()
+    monkeypatch.setattr("importlib.metadata.version", lambda package: "0.9.0")
+    assert "too old" in refused(capsys, monkeypatch, "teachers.py", "sample", "diffusers:google/ddpm-cifar10-32")
+    teachers.diffusers_library.cache_clear()

@@ -161,6 +161,18 @@ class Stage(nn.Sequential):
         return x
 
 
+class FixedEmbedding(nn.Module):
+    """Labels (B,) -> (B, dim): a linear layer on a vector that each label has and keeps, such as that of a text."""
+
+    def __init__(self, num_classes, features, dim):
+        super().__init__()
+        self.register_buffer("features", torch.zeros(num_classes, features))
+        self.layer = nn.Linear(features, dim)
+
+    def forward(self, y):
+        return self.layer(self.features[y])
+
+
 class UNet(nn.Module):
     """Argument meanings as in the public ADM code.
 
@@ -174,6 +186,7 @@ class UNet(nn.Module):
     index_scale             what the index is multiplied by before it is embedded: 1000 / T for networks trained with
                             improved DDPM's rescale_timesteps, else 1
     guided                  whether forward takes w, embedded like the index and added to it by a layer that starts at 0
+    class_features          width of a fixed vector for each label (see FixedEmbedding); None: labels learn their own
     Raises ValueError for widths that 32 groups or the heads do not divide, and for y or w missing or not asked for.
 
     The heads (num_heads, num_head_channels), the attention order, dropout and index_scale leave no trace in a state
@@ -183,12 +196,12 @@ class UNet(nn.Module):
     def __init__(self, in_channels, model_channels, out_channels, num_res_blocks, attention_resolutions, dropout=0,
                  channel_mult=(1, 2, 4, 8), num_classes=None, num_heads=1, num_head_channels=-1,
                  use_scale_shift_norm=True, resblock_updown=False, use_new_attention_order=False, index_scale=1.0,
-                 guided=False):
+                 guided=False, class_features=None):
         attention_resolutions, channel_mult = tuple(attention_resolutions), tuple(channel_mult)
         arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         super().__init__()
         self.arguments = arguments  # what a checkpoint stores to build this network again
-        self.model_channels, self.num_classes = model_channels, num_classes
+        self.model_channels, self.num_classes, self.in_channels = model_channels, num_classes, in_channels
         self.out_channels, self.index_scale, self.guided = out_channels, index_scale, guided
         emb_channels = 4 * model_channels
 
@@ -205,7 +218,8 @@ class UNet(nn.Module):
         self.time_embed = nn.Sequential(
             nn.Linear(model_channels, emb_channels), nn.SiLU(), nn.Linear(emb_channels, emb_channels))
         if num_classes is not None:
-            self.label_emb = nn.Embedding(num_classes, emb_channels)
+            self.label_emb = (nn.Embedding(num_classes, emb_channels) if class_features is None else
+                              FixedEmbedding(num_classes, class_features, emb_channels))
         if guided:
             self.guidance_embed = nn.Sequential(
                 nn.Linear(model_channels, emb_channels), nn.SiLU(), zeroed(nn.Linear(emb_channels, emb_channels)))

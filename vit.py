@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from unet import attend, timestep_embedding
+from unet import FixedEmbedding, attend, timestep_embedding
 
 # Named sizes: arguments of ViT besides input_size, in_channels, num_classes and learn_sigma. A test checks the counts.
 SIZES = {
@@ -111,13 +111,14 @@ class ViT(nn.Module):
     num_classes   rows of the label table, "no class" included; None: no labels
     learn_sigma   whether C channels of variance interpolation follow the prediction
     guided        whether forward takes w, embedded like the index and added to it by a layer that starts at 0
+    class_features   width of a fixed vector for each label (see unet.FixedEmbedding); None: labels learn their own
     Raises ValueError for sizes that do not divide, and for y or w missing or not asked for.
 
     num_heads leaves no trace in a state dict: weights load into a network with a wrong one without an error.
     """
 
     def __init__(self, input_size, patch_size, in_channels, hidden_size, depth, num_heads, mlp_ratio=4.0,
-                 num_classes=None, learn_sigma=True, guided=False):
+                 num_classes=None, learn_sigma=True, guided=False, class_features=None):
         arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         super().__init__()
         if input_size % patch_size:
@@ -125,7 +126,7 @@ class ViT(nn.Module):
         if hidden_size % 4 or hidden_size % num_heads:
             raise ValueError(f"ViT: hidden_size {hidden_size} must be a multiple of 4 and of num_heads {num_heads}")
         self.arguments = arguments  # what a checkpoint stores to build this network again
-        self.patch_size, self.num_classes, self.guided = patch_size, num_classes, guided
+        self.patch_size, self.num_classes, self.guided, self.in_channels = patch_size, num_classes, guided, in_channels
         self.out_channels = 2 * in_channels if learn_sigma else in_channels
         # x_embedder.proj, t_embedder.mlp, y_embedder.embedding_table: the names that the public checkpoints use
         self.x_embedder = nn.ModuleDict({"proj": nn.Conv2d(in_channels, hidden_size, patch_size, stride=patch_size)})
@@ -133,7 +134,9 @@ class ViT(nn.Module):
         self.t_embedder = nn.ModuleDict({"mlp": nn.Sequential(
             nn.Linear(256, hidden_size), nn.SiLU(), nn.Linear(hidden_size, hidden_size))})
         if num_classes is not None:
-            self.y_embedder = nn.ModuleDict({"embedding_table": nn.Embedding(num_classes, hidden_size)})
+            self.y_embedder = nn.ModuleDict({"embedding_table": nn.Embedding(num_classes, hidden_size)
+                                             if class_features is None else
+                                             FixedEmbedding(num_classes, class_features, hidden_size)})
         if guided:
             self.guidance_embedder = nn.ModuleDict({"mlp": nn.Sequential(
                 nn.Linear(256, hidden_size), nn.SiLU(), nn.Linear(hidden_size, hidden_size))})
@@ -149,8 +152,8 @@ class ViT(nn.Module):
         proj = self.x_embedder["proj"]
         nn.init.xavier_uniform_(proj.weight.flatten(1))  # a view: a patch is a linear layer's input
         nn.init.zeros_(proj.bias)
-        for embedding in (self.t_embedder["mlp"][0], self.t_embedder["mlp"][2], *(
-                [] if self.num_classes is None else [self.y_embedder["embedding_table"]])):
+        for embedding in (self.t_embedder["mlp"][0], self.t_embedder["mlp"][2],
+                          *(module for module in self.modules() if isinstance(module, nn.Embedding))):
             nn.init.normal_(embedding.weight, std=0.02)
         for layer in (*(block.adaLN_modulation[1] for block in self.blocks), self.final_layer.adaLN_modulation[1],
                       self.final_layer.linear,  # adaLN-Zero: blocks start as the identity, the output at 0
