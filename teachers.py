@@ -487,11 +487,11 @@ def load(name_or_path, arch="", prompts=""):
 
     and perhaps "training", any notes. Without `arch` that file is NAME.json beside NAME.pt.
     """
-    path = name_or_path
+    path, texts = name_or_path, read_prompts(prompts) if prompts else []
     if str(path).startswith(DIFFUSERS):
         if arch:
             raise UserError(f"{path} says itself what it is: leave --arch out")
-        return from_pipeline(path.removeprefix(DIFFUSERS), prompts)
+        return from_pipeline(path.removeprefix(DIFFUSERS), texts)
     if name_or_path in NAMED:
         if arch:
             raise UserError(f"{name_or_path} is known by its name: leave --arch out")
@@ -509,8 +509,8 @@ def load(name_or_path, arch="", prompts=""):
                         "teachers.load for what is taken")
     if arch:
         raise UserError(f"{path} says itself what it is: leave --arch out")
-    if prompts:
-        set_prompts(content, path, prompts)
+    if texts:
+        set_texts(content, path, texts)
     return content
 
 
@@ -831,7 +831,7 @@ def pipeline_part(name, part):
     except Exception as error:  # of the network, the hub or the file
         raise UserError(f"the {part} of {name}, a {kind}, cannot be loaded ({first_words(error)}): get it again"
                         ) from None
-    return found.eval().requires_grad_(False) if isinstance(found, torch.nn.Module) else found
+    return found.float().eval().requires_grad_(False) if isinstance(found, torch.nn.Module) else found
 
 
 @functools.cache
@@ -844,8 +844,8 @@ def first_words(error):
     return " ".join(str(error).split())[:200]
 
 
-def from_pipeline(name, prompts=""):
-    """The teacher in a pipeline, as a checkpoint (see checkpoint()); prompts: a file with one text a line.
+def from_pipeline(name, texts):
+    """The teacher in a pipeline, as a checkpoint (see checkpoint()); texts: the classes, if it makes images of texts.
 
     Taken are U-Nets for images or latents, without a condition, with class labels or with one text encoder, and with a
     chain of noise levels: DDPM, latent diffusion, Stable Diffusion 1 and 2, DeepFloyd-IF's first stage and the like.
@@ -873,27 +873,27 @@ def from_pipeline(name, prompts=""):
            and config.get("addition_embed_type") in (None, "text") and config.get("class_embed_type") is None,
            "its network wants more than a noisy image, the index, and a class or text")
     demand(size, "its network does not say of what size its images are")
-    if kind == "UNet2DConditionModel" and not prompts:
+    if kind == "UNet2DConditionModel" and not texts:
         raise UserError(f"{name} makes images of texts: give it some by --prompts FILE, one a line")
     classes = config.get("num_class_embeds")
     content = {"arch": "diffusers", "arch_args": {"kind": kind, "config": config, "num_classes": classes},
-               "weights": {f"net.{key}": value.float() for key, value in net.state_dict().items()},
+               "weights": {f"net.{key}": value for key, value in net.state_dict().items()},
                "schedule": scheduler.alphas_cumprod.double().clamp(min=2**-24), "T": len(scheduler.alphas_cumprod),
                "predicts": predicts, "learned_sigma": config["out_channels"] == 2 * C,
                "image_shape": [C, *(size if isinstance(size, (list, tuple)) else (size, size))],
                "num_classes": classes, "method": "teacher", "config": {},
-               "pipeline": {"name": name, "latents": latents, "prompts": [] if "text_encoder" in parts else None}}
-    if prompts:
-        set_prompts(content, name, prompts)
+               "pipeline": {"name": str(Path(name).resolve()) if Path(name).is_dir() else name, "latents": latents,
+                            "prompts": [] if "text_encoder" in parts else None}}
+    if texts:
+        set_texts(content, name, texts)
     return content
 
 
-def set_prompts(content, path, prompts):
-    """Makes the lines of the file prompts the classes of a checkpoint; its label table then stands for their texts."""
+def set_texts(content, path, texts):
+    """Makes texts the classes of a checkpoint: the rows of its label table are then their embeddings."""
     pipeline = content.get("pipeline") or {}
     if pipeline.get("prompts") is None:
         raise UserError(f"{path} knows no texts: leave --prompts out")
-    texts = read_prompts(prompts)
     features, arguments = embeddings(pipeline["name"], texts), content["arch_args"]
     if content["arch"] == "diffusers":
         key, arguments["text"] = "features", list(features.shape[1:])
@@ -925,6 +925,7 @@ def embeddings(name, texts):
         pipeline = diffusers_library().DiffusionPipeline.from_pretrained(name, **others)
     except Exception as error:  # of the network, the hub or the file
         raise UserError(f"the text encoder of {name} cannot be loaded ({first_words(error)}): get it again") from None
+    pipeline.text_encoder.float()
     found = []
     for text in tqdm([*texts, ""], desc="reading the texts", leave=False):
         found.append(pipeline.encode_prompt(text, device="cpu", num_images_per_prompt=1,
@@ -942,7 +943,7 @@ def pooled(features):
 
 def text_features(net):
     """The vectors (rows, width) by which our networks know their labels as texts; None for labels of their own."""
-    found = [value for key, value in net.named_buffers() if key.rsplit(".")[-1] == "features"]
+    found = [value for key, value in net.named_buffers() if key.split(".")[-1] == "features"]
     return None if not found else pooled(found[0]) if found[0].ndim == 3 else found[0]
 
 
@@ -1090,7 +1091,9 @@ def keep_freed_memory():
 
 def run_name(teacher):
     """What a teacher, a name or a path, is called in the name of a run's folder: runs/NAME/teacher.pt is NAME."""
-    path = Path(teacher)
+    path = Path(teacher.removeprefix(DIFFUSERS))
+    if teacher.startswith(DIFFUSERS):
+        return path.name
     return path.parent.name if path.stem in ("teacher", "student") and path.parent.name else path.stem
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import dataclasses
+import functools
 import hashlib
 import http.server
 import importlib.util
@@ -1150,6 +1151,11 @@ def weights(folder, name="student.pt"):
     return teachers.load(Path(folder) / name)["weights"]
 
 
+def same_weights(folder, other):
+    one, two = weights(folder), weights(other)
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
 def stop_and_resume(script, config, monkeypatch, resume=True):
     """A run that Ctrl-C ends in its sixth step, and its resumption."""
     step, calls = script.training_step, []
@@ -1174,8 +1180,7 @@ def test_stopping_and_resuming_equals_never_stopping_and_seeds_decide(tmp_path, 
     boot.main(whole)
     stopped = dataclasses.replace(whole, out=str(tmp_path / "stopped"))
     stop_and_resume(boot, stopped, monkeypatch)
-    for name, w in weights(whole.out).items():
-        assert torch.equal(w, weights(stopped.out)[name]), name
+    assert same_weights(whole.out, stopped.out)
     logs = [[row.rsplit(",", 3)[0] for row in (Path(c.out) / "log.csv").read_text().splitlines()]
             for c in (whole, stopped)]
     assert logs[0] == logs[1] and len(logs[0]) == 13
@@ -1233,12 +1238,11 @@ def test_dkdm_resumed_equals_dkdm_never_stopped(tmp_path, monkeypatch, short_pat
     dkdm.main(whole)
     stopped = dataclasses.replace(whole, out=str(tmp_path / "stopped"))
     stop_and_resume(dkdm, stopped, monkeypatch)
-    for name, w in weights(whole.out).items():
-        assert torch.equal(w, weights(stopped.out)[name]), name
+    assert same_weights(whole.out, stopped.out)
     pools = [teachers.read(Path(c.out) / "last.pt")["pool"] for c in (whole, stopped)]
     assert all(torch.equal(pools[0][name], pools[1][name]) for name in ("x", "i", "y"))
     dkdm.main(dataclasses.replace(whole, out=str(tmp_path / "other"), seed=1))
-    assert any(not torch.equal(w, weights(tmp_path / "other")[name]) for name, w in weights(whole.out).items())
+    assert not same_weights(whole.out, tmp_path / "other")
 
 
 def one_of_two(rank, port, job, *arguments):
@@ -1306,8 +1310,7 @@ def test_two_processes_do_what_one_does(tmp_path, monkeypatch, short_paths):
     for one, other in (("boot-1", "boot-2"), ("boot-1", "boot-3"), ("dkdm-1", "dkdm-2"), ("learn-1", "learn-2")):
         assert np.allclose(logged(tmp_path / one), logged(tmp_path / other), rtol=1e-3, atol=1e-5), other
         name = "teacher.pt" if "learn" in one else "student.pt"
-        for key, w in weights(tmp_path / one, name).items():
-            assert torch.allclose(w, weights(tmp_path / other, name)[key], atol=1e-4), (other, key)
+        torch.testing.assert_close(weights(tmp_path / one, name), weights(tmp_path / other, name), rtol=0, atol=1e-4)
     pools = [teachers.read(tmp_path / name / "last.pt")["pool"] for name in ("dkdm-1", "dkdm-2")]
     assert torch.allclose(pools[0]["x"].float(), pools[1]["x"].float(), atol=2e-3)
     assert all(torch.equal(pools[0][name], pools[1][name]) for name in ("i", "y"))
@@ -1804,7 +1807,7 @@ def test_a_guided_run_from_the_command_line(tmp_path, capsys, monkeypatch, short
     assert "guidance 3; --guidance takes 1 to 5" in run("--sample", "range/student.pt", "--n", 3, "--out", "middle.png")
     assert all(Path(name).is_file() for name in ("one.png", "row.png", "middle.png"))
     run(*few, "--guidance", 1, 5, "--out", "again")
-    assert all(torch.equal(w, weights("again")[name]) for name, w in weights("range").items())  # the seed decides all
+    assert same_weights("range", "again")  # the seed decides all
     run(*few, "--guidance", 3, "--out", "fixed")
     fixed, ranged = (boot.load_student(f"{name}/student.pt") for name in ("fixed", "range"))
     assert fixed.guidance == (3.0,) and ranged.guidance == (1.0, 5.0) and ranged.net.guided and not fixed.net.guided
@@ -2341,8 +2344,8 @@ diffusers_too = pytest.mark.skipif(not all(map(importlib.util.find_spec, ("diffu
 PIPELINES = ("ddpm", "ldm", "sd", "sd-v", "if")
 
 
-def tiny_pipeline(folder, family, predicts="epsilon"):
-    """A random pipeline, saved: ddpm (pixels), ldm (VQ latents), sd, sd-v (KL latents, texts), if (pixels, texts)."""
+def build_pipeline(family, predicts):
+    """A random pipeline: ddpm (pixels), ldm (VQ latents), sd, sd-v (KL latents, texts), if (pixels, texts)."""
     import diffusers
     import transformers
     torch.manual_seed(0)
@@ -2384,7 +2387,6 @@ def tiny_pipeline(folder, family, predicts="epsilon"):
             diffusers.UNet2DConditionModel(in_channels=4, out_channels=4, **cross),
             diffusers.DDIMScheduler(prediction_type="v_prediction" if family == "sd-v" else predicts, **betas),
             None, None, requires_safety_checker=False)
-    pipeline.save_pretrained(folder)
     pipeline.set_progress_bar_config(disable=True)
     for part in pipeline.components.values():
         if isinstance(part, nn.Module):
@@ -2399,17 +2401,33 @@ def tiny_prompts(tmp_path, family):
     return str(path) if family in ("sd", "sd-v", "if") else ""
 
 
-def from_tiny_pipeline(tmp_path, family, predicts="epsilon"):
-    """The pipeline itself, and the teacher that load_teacher() makes of it."""
-    pipeline = tiny_pipeline(tmp_path / family, family, predicts)
-    return pipeline, teachers.load_teacher(f"diffusers:{tmp_path / family}", prompts=tiny_prompts(tmp_path, family))
+@pytest.fixture(scope="session")
+def saved_pipeline(tmp_path_factory):
+    """A function that builds a pipeline once, and returns it and the folder where it is saved."""
+    folder = tmp_path_factory.mktemp("pipelines")
+
+    @functools.cache
+    def saved(family, predicts="epsilon"):
+        pipeline = build_pipeline(family, predicts)
+        pipeline.save_pretrained(folder / f"{family}-{predicts}")
+        return pipeline, folder / f"{family}-{predicts}"
+    return saved
+
+
+@pytest.fixture
+def pipeline_and_teacher(tmp_path, saved_pipeline):
+    """A function that returns a pipeline, and the teacher that load_teacher() makes of it."""
+    def both(family, predicts="epsilon"):
+        pipeline, folder = saved_pipeline(family, predicts)
+        return pipeline, teachers.load_teacher(f"diffusers:{folder}", prompts=tiny_prompts(tmp_path, family))
+    return both
 
 
 @diffusers_too
 @pytest.mark.parametrize("predicts", ["epsilon", "v_prediction", "sample"])
 @pytest.mark.parametrize("family", ["ddpm", "ldm"])
-def test_x0_is_that_of_diffusers_schedulers(tmp_path, family, predicts):
-    pipeline, teacher = from_tiny_pipeline(tmp_path, family, predicts)
+def test_x0_is_that_of_diffusers_schedulers(pipeline_and_teacher, family, predicts):
+    pipeline, teacher = pipeline_and_teacher(family, predicts)
     assert teacher.schedule.clip == (family == "ddpm")
     for i in (0, 10, 500, 990):
         x, index = torch.randn(2, 3, 8, 8), torch.full((2,), i)
@@ -2427,15 +2445,15 @@ def test_x0_is_that_of_diffusers_schedulers(tmp_path, family, predicts):
 
 
 @diffusers_too
-def test_the_learned_variance_is_that_of_diffusers(tmp_path):
-    pipeline, teacher = from_tiny_pipeline(tmp_path, "if")
-    pipeline.scheduler.register_to_config(thresholding=False)
+def test_the_learned_variance_is_that_of_diffusers(pipeline_and_teacher):
+    pipeline, teacher = pipeline_and_teacher("if")
+    scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config, thresholding=False)
     x, embedding = torch.randn(2, 3, 8, 8), teacher.net.features[[0, 1]]
     for i in (1, 500, 990):
         index = torch.full((2,), i)
         with torch.no_grad():
             out = pipeline.unet(x, i, embedding).sample
-        wanted = pipeline.scheduler.step(out, i, x, generator=torch.Generator().manual_seed(0)).prev_sample
+        wanted = scheduler.step(out, i, x, generator=torch.Generator().manual_seed(0)).prev_sample
         z = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
         mean, log_variance, _, _ = teacher.schedule.p_mean_variance(
             teacher.eps_form(x, index, torch.tensor([0, 1])), x, index)
@@ -2444,10 +2462,10 @@ def test_the_learned_variance_is_that_of_diffusers(tmp_path):
 
 @diffusers_too
 @pytest.mark.parametrize("family", PIPELINES)
-def test_ddim_is_that_of_diffusers_step_by_step(tmp_path, family):
+def test_ddim_is_that_of_diffusers_step_by_step(pipeline_and_teacher, family):
     """From the same noise, with guidance where there are texts: the inputs of each network call, and the last image."""
     import diffusers
-    pipeline, teacher = from_tiny_pipeline(tmp_path, family)
+    pipeline, teacher = pipeline_and_teacher(family)
     options = dict(steps_offset=0, set_alpha_to_one=True, timestep_spacing="leading", thresholding=False,
                    clip_sample=family in ("ddpm", "if"), variance_type="fixed_small")
     scheduler = diffusers.DDIMScheduler.from_config(pipeline.scheduler.config, **options)
@@ -2473,9 +2491,10 @@ def test_ddim_is_that_of_diffusers_step_by_step(tmp_path, family):
 
 
 @diffusers_too
-def test_images_are_those_of_the_whole_stable_diffusion_pipeline(tmp_path):
+def test_images_are_those_of_the_whole_stable_diffusion_pipeline(pipeline_and_teacher):
     """Texts, guidance, sampler and decoder at once, against the pipeline's own call, at the same indices."""
-    pipeline, teacher = from_tiny_pipeline(tmp_path, "sd")
+    pipeline, teacher = pipeline_and_teacher("sd")
+    pipeline = copy.copy(pipeline)
     pipeline.scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config, steps_offset=0)
     x = torch.randn(2, 4, 8, 8)
     wanted = pipeline(["a dog", "a red cat"], latents=x, num_inference_steps=10, guidance_scale=4.0, height=16,
@@ -2487,8 +2506,8 @@ def test_images_are_those_of_the_whole_stable_diffusion_pipeline(tmp_path):
 
 @diffusers_too
 @pytest.mark.parametrize("family", ["ldm", "sd"])
-def test_latents_are_scaled_as_the_autoencoder_says(tmp_path, family):
-    pipeline, teacher = from_tiny_pipeline(tmp_path, family)
+def test_latents_are_scaled_as_the_autoencoder_says(pipeline_and_teacher, family):
+    pipeline, teacher = pipeline_and_teacher(family)
     vae = pipeline.vqvae if family == "ldm" else pipeline.vae
     images = torch.rand(5, 3, 16, 16) * 2 - 1
     latents = teacher.pipeline.encode(images)
@@ -2503,12 +2522,11 @@ def test_latents_are_scaled_as_the_autoencoder_says(tmp_path, family):
 
 @diffusers_too
 @pytest.mark.parametrize("family", PIPELINES)
-def test_boot_and_dkdm_on_pipelines(tmp_path, family, monkeypatch, short_paths):
+def test_boot_and_dkdm_on_pipelines(tmp_path, saved_pipeline, family, monkeypatch, short_paths):
     """Two steps of each, with pictures, then samples and scores' images; decoded if there are latents."""
-    tiny_pipeline(tmp_path / family, family)
     monkeypatch.chdir(tmp_path)
     texts, pixels = tiny_prompts(tmp_path, family), 8 if family in ("ddpm", "if") else 16
-    options = dict(teacher=f"diffusers:{tmp_path / family}", prompts=texts, steps=2, batch=8, device="cpu")
+    options = dict(teacher=f"diffusers:{saved_pipeline(family)[1]}", prompts=texts, steps=2, batch=8, device="cpu")
     distances = boot.main(boot.Config(**options, compare=6, out="boot", guidance=3.0 if texts else 1.0))
     errors = dkdm.main(dkdm.Config(**options, compare=3, rho=0.01, out="dkdm"))
     assert all(map(math.isfinite, [*distances.values(), *errors.values()]))
@@ -2532,15 +2550,13 @@ def test_boot_and_dkdm_on_pipelines(tmp_path, family, monkeypatch, short_paths):
 
 @diffusers_too
 @pytest.mark.parametrize("script", [boot, dkdm])
-def test_a_run_on_texts_resumed_equals_one_never_stopped(tmp_path, monkeypatch, short_paths, script):
-    tiny_pipeline(tmp_path / "sd", "sd")
-    options = dict(teacher=f"diffusers:{tmp_path / 'sd'}", prompts=tiny_prompts(tmp_path, "sd"), steps=8, batch=8,
-                   compare=3, save_every=0, sample_every=100, device="cpu")
+def test_a_run_on_texts_resumed_equals_one_never_stopped(tmp_path, saved_pipeline, monkeypatch, short_paths, script):
+    options = dict(teacher=f"diffusers:{saved_pipeline('sd')[1]}", prompts=tiny_prompts(tmp_path, "sd"), steps=7,
+                   batch=4, compare=3, save_every=0, sample_every=100, device="cpu")
     options |= dict(rho=0.01) if script is dkdm else dict(guidance=(1.0, 4.0))
     script.main(script.Config(**options, out=str(tmp_path / "whole")))
     stop_and_resume(script, script.Config(**options, out=str(tmp_path / "stopped")), monkeypatch)
-    for name, w in weights(tmp_path / "whole").items():
-        assert torch.equal(w, weights(tmp_path / "stopped")[name]), name
+    assert same_weights(tmp_path / "whole", tmp_path / "stopped")
     tiny_prompts(tmp_path, "sd")
     (tmp_path / "prompts.txt").write_text("another\n")
     with pytest.raises(UserError, match="does not fit the teacher given"):
@@ -2548,10 +2564,10 @@ def test_a_run_on_texts_resumed_equals_one_never_stopped(tmp_path, monkeypatch, 
 
 
 @diffusers_too
-def test_other_texts_for_a_student_and_for_a_teacher_saved(tmp_path, monkeypatch, capsys, short_paths):
+def test_other_texts_for_a_student_and_for_a_teacher_saved(tmp_path, monkeypatch, capsys, short_paths,
+                                                            saved_pipeline):
     """A text has the same images under another number, and one of two that are alike but for the text has others."""
-    tiny_pipeline(tmp_path / "sd", "sd")
-    name, texts = f"diffusers:{tmp_path / 'sd'}", tiny_prompts(tmp_path, "sd")
+    name, texts = f"diffusers:{saved_pipeline('sd')[1]}", tiny_prompts(tmp_path, "sd")
     (tmp_path / "new.txt").write_text("a bird\nThe Sea\n")
     options = dict(teacher=name, prompts=texts, steps=1, batch=4, compare=3, device="cpu")
     boot.main(boot.Config(**options, out=str(tmp_path / "boot")))
@@ -2579,8 +2595,8 @@ def test_other_texts_for_a_student_and_for_a_teacher_saved(tmp_path, monkeypatch
 
 
 @diffusers_too
-def test_a_drawn_scale_of_guidance_starts_as_nothing(tmp_path):
-    _, teacher = from_tiny_pipeline(tmp_path, "sd-v")
+def test_a_drawn_scale_of_guidance_starts_as_nothing(pipeline_and_teacher):
+    _, teacher = pipeline_and_teacher("sd-v")
     student, xi, y = boot.Student(teacher, 0.02, 0.9, (1.0, 5.0)), torch.randn(3, 4, 8, 8), torch.arange(3)
     t = torch.full((3,), 0.9)
     with torch.no_grad():
@@ -2589,18 +2605,18 @@ def test_a_drawn_scale_of_guidance_starts_as_nothing(tmp_path):
         torch.testing.assert_close(image, teacher.x0(xi, t, y), rtol=1e-4, atol=1e-5)
     student(xi, t, y, torch.full((3,), 2.0)).square().mean().backward()
     assert student.net.net.time_embedding.cond_proj.weight.grad.abs().max() > 0
-    _, plain = from_tiny_pipeline(tmp_path, "ddpm")
+    _, plain = pipeline_and_teacher("ddpm")
     with pytest.raises(UserError, match="give one, not a range"):
         boot.Student(plain, 0.02, 0.9, (1.0, 5.0))
 
 
 @diffusers_too
-def test_large_networks_compute_their_activations_again(tmp_path, monkeypatch):
+def test_large_networks_compute_their_activations_again(pipeline_and_teacher, monkeypatch):
     """Gradient checkpointing: other memory, the same gradients."""
     gradients = []
     for large in (10**9, 1000):
         monkeypatch.setattr(teachers, "LARGE", large)
-        _, teacher = from_tiny_pipeline(tmp_path, "sd")
+        _, teacher = pipeline_and_teacher("sd")
         student = boot.Student(teacher, 0.02, 0.9).eval()
         assert student.net.net.is_gradient_checkpointing == (large == 1000)
         torch.manual_seed(0)
@@ -2613,7 +2629,7 @@ def test_large_networks_compute_their_activations_again(tmp_path, monkeypatch):
 
 
 @diffusers_too
-def test_pipelines_that_are_refused(tmp_path, monkeypatch, capsys):
+def test_pipelines_that_are_refused(tmp_path, monkeypatch, capsys, saved_pipeline):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     Path("empty.txt").write_text("\n  \n")
@@ -2621,7 +2637,7 @@ def test_pipelines_that_are_refused(tmp_path, monkeypatch, capsys):
     Path("good.txt").write_text("a cat\n")
     Path("nothing").mkdir()
     for family in ("ddpm", "sd"):
-        tiny_pipeline(tmp_path / family, family)
+        shutil.copytree(saved_pipeline(family)[1], family)
 
     def changed(folder, source, part="", **values):
         shutil.copytree(source, folder)
@@ -2656,10 +2672,9 @@ def test_pipelines_that_are_refused(tmp_path, monkeypatch, capsys):
 
 
 @diffusers_too
-def test_a_text_that_is_too_long_is_cut_with_a_warning(tmp_path, capsys):
-    tiny_pipeline(tmp_path / "sd", "sd")
+def test_a_text_that_is_too_long_is_cut_with_a_warning(tmp_path, capsys, saved_pipeline):
     (tmp_path / "long.txt").write_text("short\nabcdefghijklmnop\nabcdefghijxyz\n")
-    teacher = teachers.load_teacher(f"diffusers:{tmp_path / 'sd'}", prompts=str(tmp_path / "long.txt"))
+    teacher = teachers.load_teacher(f"diffusers:{saved_pipeline('sd')[1]}", prompts=str(tmp_path / "long.txt"))
     said = capsys.readouterr().out
     assert said.count("warning: cut after 12 of") == 2 and "12 of 18 tokens: abcdefghijklmnop" in said
     short, *long = teacher.net.features[:3]
