@@ -139,7 +139,7 @@ def inception_score(probs, splits=10):
 
 def squared_distances(a, b):
     """(len(a), len(b)), from rows a and b."""
-    return (a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T).clamp(min=0)
+    return torch.addmm(a.square().sum(1)[:, None] + b.square().sum(1), a, b.T, alpha=-2).clamp_(min=0)
 
 
 def precision_recall(ref, samples, k=3, block=1000):
