@@ -31,6 +31,7 @@ import dataclasses
 import errno
 import functools
 import hashlib
+import importlib
 import importlib.metadata
 import io
 import json
@@ -812,26 +813,33 @@ def decoded(x, model):
 
 
 def pipeline_parts(name):
-    """The parts of a pipeline, {part: class}, and its own class as "pipeline". UserError if there is none."""
+    """The parts of a pipeline, {part: (library, class)}, itself as "pipeline". UserError if there is none."""
     library = diffusers_library()
     try:
         index = library.DiffusionPipeline.load_config(name)
     except Exception as error:  # of the network, the hub or the file
         raise UserError(f"{name} is no pipeline of diffusers, neither a folder with a model_index.json nor a name on "
                         f"the hub ({first_words(error)}): check it, and the network") from None
-    return {"pipeline": index.get("_class_name")} | {
-        part: value[1] for part, value in index.items() if isinstance(value, (list, tuple)) and value[0]}
+    return {"pipeline": ("diffusers", index.get("_class_name"))} | {
+        part: tuple(value) for part, value in index.items() if isinstance(value, (list, tuple)) and value[0]}
 
 
 def pipeline_part(name, part):
-    """One part of a pipeline: its unet, scheduler, vae or vqvae. UserError if it cannot be had."""
-    kind = pipeline_parts(name)[part]
+    """One part of a pipeline: its scheduler, unet, text_encoder, vae or vqvae. UserError if it cannot be had."""
+    library, kind = pipeline_parts(name)[part]
     try:
-        found = getattr(diffusers_library(), kind).from_pretrained(name, subfolder=part)
+        if library not in ("diffusers", "transformers"):
+            raise ImportError(f"{library} is code of its own, which is not run")
+        its_class = getattr(importlib.import_module(library), kind)
+        if part == "scheduler":
+            return its_class.from_pretrained(name, subfolder=part)
+        found, info = its_class.from_pretrained(name, subfolder=part, output_loading_info=True)
+        if missing := [*info["missing_keys"], *info["mismatched_keys"]]:  # the library would draw them at random
+            raise ValueError(f"weights are missing or do not fit: {', '.join(map(str, missing[:3]))}")
     except Exception as error:  # of the network, the hub or the file
-        raise UserError(f"the {part} of {name}, a {kind}, cannot be loaded ({first_words(error)}): get it again"
-                        ) from None
-    return found.float().eval().requires_grad_(False) if isinstance(found, torch.nn.Module) else found
+        raise UserError(f"the {part} of {name}, a {kind}, cannot be loaded ({first_words(error)}): get it again, or "
+                        "install what it asks for") from None
+    return found.float().eval().requires_grad_(False)
 
 
 @functools.cache
@@ -855,12 +863,12 @@ def from_pipeline(name, texts):
 
     def demand(fine, what):
         if not fine:
-            raise UserError(f"{name}, a {parts['pipeline']}, is not supported: {what}; see teachers.from_pipeline for "
-                            "what is")
+            raise UserError(f"{name}, a {parts['pipeline'][1]}, is not supported: {what}; see teachers.from_pipeline "
+                            "for what is")
 
-    kind, others = parts.get("unet"), [value for part, value in parts.items() if part in ("transformer", "prior")]
+    kind = parts.get("unet", parts.get("transformer", parts.get("prior", ("", "stranger"))))[1]
     demand("text_encoder_2" not in parts, "it has two text encoders, as Stable Diffusion XL")
-    demand(kind in ("UNet2DModel", "UNet2DConditionModel"), f"its network is a {kind or (*others, 'stranger')[0]}")
+    demand(kind in ("UNet2DModel", "UNet2DConditionModel"), f"its network is a {kind}")
     demand(kind == "UNet2DModel" or "text_encoder" in parts, "its network wants texts, and it has no text_encoder")
     scheduler = pipeline_part(name, "scheduler")
     predicts = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}.get(scheduler.config.get("prediction_type"))
@@ -920,12 +928,13 @@ def read_prompts(path):
 @torch.no_grad()
 def embeddings(name, texts):
     """What a pipeline's text encoder makes of texts, and of the empty one behind them: (N + 1, tokens, width)."""
-    others = dict.fromkeys(pipeline_parts(name).keys() - {"pipeline", "tokenizer", "text_encoder"})
+    parts = dict.fromkeys(pipeline_parts(name).keys() - {"pipeline", "tokenizer"})  # None: not to be loaded
+    parts["text_encoder"] = pipeline_part(name, "text_encoder")
     try:
-        pipeline = diffusers_library().DiffusionPipeline.from_pretrained(name, **others)
+        pipeline = diffusers_library().DiffusionPipeline.from_pretrained(name, **parts)
     except Exception as error:  # of the network, the hub or the file
-        raise UserError(f"the text encoder of {name} cannot be loaded ({first_words(error)}): get it again") from None
-    pipeline.text_encoder.float()
+        raise UserError(f"the tokenizer of {name} cannot be loaded ({first_words(error)}): get it again, or install "
+                        "what it asks for") from None
     found = []
     for text in tqdm([*texts, ""], desc="reading the texts", leave=False):
         found.append(pipeline.encode_prompt(text, device="cpu", num_images_per_prompt=1,

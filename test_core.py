@@ -2650,9 +2650,17 @@ def test_pipelines_that_are_refused(tmp_path, monkeypatch, capsys, saved_pipelin
     changed("sd3", "sd", unet=[None, None], transformer=["diffusers", "SD3Transformer2DModel"])
     changed("flow", "ddpm", scheduler=["diffusers", "FlowMatchEulerDiscreteScheduler"])
     changed("deaf", "sd", text_encoder=[None, None])
-    changed("steered", "ddpm", "unet", class_embed_type="timestep")
+    changed("steered", "ddpm", "unet", class_embed_type="identity")
     changed("sizeless", "ddpm", "unet", sample_size=None)
     changed("strange", "ddpm", "scheduler", prediction_type="flow_prediction")
+    changed("coded", "ddpm", scheduler=["my_scheduler", "MyScheduler"])
+    changed("thin", "ddpm", "unet", layers_per_block=2)
+    changed("dumb", "sd")
+    for file in Path("dumb/text_encoder").iterdir():  # all weights under other names
+        if file.suffix == ".safetensors":
+            safetensors_torch = importlib.import_module("safetensors.torch")
+            found = {f"other.{name}": w for name, w in safetensors_torch.load_file(file).items()}
+            safetensors_torch.save_file(found, file, {"format": "pt"})
     changed("broken", "ddpm")
     Path("broken/unet/diffusion_pytorch_model.safetensors").write_bytes(b"no weights")
     for teacher, prompts, says in (
@@ -2662,7 +2670,9 @@ def test_pipelines_that_are_refused(tmp_path, monkeypatch, capsys, saved_pipelin
             ("flow", "", "its FlowMatchEulerDiscreteScheduler has no chain of noise levels"),
             ("deaf", "good.txt", "no text_encoder"), ("steered", "", "wants more than a noisy image"),
             ("sizeless", "", "does not say of what size"), ("strange", "", "no chain of noise levels on which"),
-            ("broken", "", "the unet of broken, a UNet2DModel, cannot be loaded"), ("sd", "", "--prompts FILE"),
+            ("coded", "", "my_scheduler is code of its own"), ("thin", "", "the unet of thin"),
+            ("thin", "", "weights are missing"), ("dumb", "good.txt", "weights are missing"),
+            ("broken", "", "the unet of broken, a UNet2DModel, cannot"), ("sd", "", "--prompts FILE"),
             ("ddpm", "good.txt", "knows no texts"), ("sd", "none.txt", "none.txt cannot be read (No such file"),
             ("sd", "empty.txt", "empty.txt is empty"), ("sd", "latin.txt", "latin.txt is not UTF-8")):
         line = refused(capsys, monkeypatch, "boot.py", "--teacher", f"diffusers:{teacher}", "--prompts", prompts)
