@@ -343,16 +343,14 @@ def report(student, teacher, config, autocast, folder):
     along t, as folder/summary.png; with a range, also folder/guidance.png: one noise and one label a row, w rising;
     with texts, also folder/prompts.png: text by text, one call below 50.
     """
-    device, n = next(student.parameters()).device, config.compare
+    n = config.compare
     xi, y = fixed_noise(n, teacher, config)
     drawn = len(config.guidance) == 2
     w = torch.linspace(*config.guidance, n) if drawn else None
 
     def batched(f, xi=xi, y=y, w=w):
-        def part(x, k):
-            return None if x is None else x[k:k + 64].to(device)
         with autocast():
-            return torch.cat([f(part(xi, k), part(y, k), part(w, k)).cpu() for k in range(0, len(xi), 64)])
+            return teachers.in_parts(f, teacher, xi, y, w)
 
     def path(steps):
         return lambda xi, y, w: teacher.ddim(xi, steps, y, w if drawn else config.guidance[0], config.t_max,
@@ -371,7 +369,7 @@ def report(student, teacher, config, autocast, folder):
     rows = [(who + (f"\nMSE {distance[who]:.4f}" if who in distance else ""), x[:10]) for who, x in images.items()]
     few = [None if x is None else x[:10] for x in (xi, y, w)]
     for t in torch.linspace(config.t_max, config.t_min, 6).tolist():
-        y_t = batched(lambda xi, y, w: student(xi, torch.full((len(xi),), t, device=device), y, w), *few)
+        y_t = batched(lambda xi, y, w: student(xi, torch.full((len(xi),), t, device=xi.device), y, w), *few)
         rows.append((f"student's y_t\nat t = {t:.2f}", y_t))
     teachers.save_rows(rows, folder / "summary.png", teacher)
     if teacher.pipeline is not None and teacher.pipeline.prompts:
@@ -481,7 +479,7 @@ def main(config):
     def grid(step):
         xi, y = fixed_noise(64, teacher, config)
         with autocast():
-            images = sample(ema, xi.to(device), y if y is None else y.to(device))
+            images = teachers.in_parts(lambda xi, y: sample(ema, xi, y), teacher, xi, y)
         teachers.save_grid(images, folder / f"samples/step_{step:06d}.png", teacher)
 
     if not saved:
@@ -532,13 +530,11 @@ def sample_command(args):
         w, rows = torch.linspace(*guidance, 8).repeat(args.n // 8 + 1)[:args.n], torch.arange(args.n) // 8
         xi, y = xi[rows], None if y is None else y[rows]
     autocast = teachers.autocasting(asked.precision, device, student.predicts)
-    images, began = [], time.monotonic()
-    for k in range(0, args.n, 64):
-        part = [None if x is None else x[k:k + 64].to(device) for x in (xi, y, w)]
-        with autocast():
-            images.append(sample(student, *part).cpu())
+    began = time.monotonic()
+    with autocast():
+        images = teachers.in_parts(lambda *part: sample(student, *part), student, xi, y, w)
     speed = args.n / (time.monotonic() - began)
-    teachers.save_grid(torch.cat(images), out, student)
+    teachers.save_grid(images, out, student)
     middle = len(student.guidance) == 2 and w is None
     print(f"{args.n} images in {out}, one network call each, {speed:.0f} images/s" + (
         f", guidance {sum(student.guidance) / 2:g}; --guidance takes {student.guidance[0]:g} to {student.guidance[1]:g}"

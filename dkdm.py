@@ -383,8 +383,9 @@ def report(student, teacher, config, autocast):
     xi, y = fixed_noise(config.compare, teacher, config)
     indices = ((torch.arange(49, -1, -1, device=device) + 0.5) * teacher.schedule.T / 50).long()
     errors = {}
-    for k in tqdm(range(0, len(xi), 64), desc="comparing with the teacher", leave=False):
-        noise, labels = xi[k:k + 64].to(device), y if y is None else y[k:k + 64].to(device)
+    size = teachers.at_once(teacher)
+    for k in tqdm(range(0, len(xi), size), desc="comparing with the teacher", leave=False):
+        noise, labels = xi[k:k + size].to(device), y if y is None else y[k:k + size].to(device)
         path = descend(teacher, noise, labels, indices[:, None].expand(-1, len(noise)), autocast)
         for place, (i, x) in enumerate(zip(indices, path, strict=True)):
             if place % 5 == 2:
@@ -520,9 +521,9 @@ def main(config):
                    "it starts as noise: 0 teacher calls")
         if config.mode != "iterative":
             if config.init == "shuffle":
-                fill_shuffle(pool, teacher, filler, autocast)
+                fill_shuffle(pool, teacher, filler, autocast, teachers.at_once(teacher))
             else:
-                fill_strided(pool, teacher, filler, autocast, config.batch // processes)
+                fill_strided(pool, teacher, filler, autocast, config.batch // processes, teachers.at_once(teacher))
 
     def save(step):
         teachers.save(folder / "last.pt", {"step": step, "student": student.net.state_dict(),
@@ -534,7 +535,7 @@ def main(config):
     def images(model):
         xi, y = fixed_noise(20, teacher, config)
         with autocast():
-            return model.ddim(xi.to(device), 50, y if y is None else y.to(device))
+            return teachers.in_parts(lambda xi, y: model.ddim(xi, 50, y), model, xi, y)
 
     teacher_images = images(teacher)
 
@@ -588,13 +589,11 @@ def sample_command(args):
     student = load_student(args.sample, config.student, device, config.prompts)
     xi, y = fixed_noise(args.n, student, config)
     autocast = teachers.autocasting(config.precision, device, student.predicts)
-    images, began = [], time.monotonic()
-    for k in tqdm(range(0, args.n, 64), desc="50 DDIM steps", unit="batch"):
-        noise, labels = xi[k:k + 64].to(device), None if y is None else y[k:k + 64].to(device)
-        with autocast():
-            images.append(student.ddim(noise, 50, labels).cpu())
+    began = time.monotonic()
+    with autocast():
+        images = teachers.in_parts(lambda xi, y: student.ddim(xi, 50, y), student, xi, y, desc="50 DDIM steps")
     speed = args.n / (time.monotonic() - began)
-    teachers.save_grid(torch.cat(images), out, student)
+    teachers.save_grid(images, out, student)
     print(f"{args.n} images in {out}, 50 network calls each, {speed:.1f} images/s")
 
 

@@ -789,7 +789,8 @@ class Pipeline:
         if not self.latents:
             return x
         vae = autoencoder(self.name).to(x.device)
-        return torch.cat([vae.decode(part.float() / vae.config.scaling_factor).sample for part in x.split(4)])
+        # one at a time: of 512 pixels, each takes about 1 GB
+        return torch.cat([vae.decode(part.float() / vae.config.scaling_factor).sample for part in x.split(1)])
 
     @torch.no_grad()
     def encode(self, images):
@@ -797,9 +798,25 @@ class Pipeline:
         if not self.latents:
             return images
         vae = autoencoder(self.name).to(images.device)
-        found = [vae.encode(part) for part in images.split(4)]
+        found = [vae.encode(part) for part in images.split(1)]
         found = [part.latent_dist.mode() if hasattr(part, "latent_dist") else part.latents for part in found]
         return torch.cat(found) * vae.config.scaling_factor
+
+
+def at_once(model):
+    """How many images to make at once beside a training: 64, or fewer large ones, that have no more values together."""
+    return max(1, min(64, 64 * 3 * 32 * 32 // math.prod(model.image_shape)))
+
+
+def in_parts(f, model, *tensors, desc=""):
+    """f(*tensors), each (N, ...) or None, made of at_once(model) rows at a time and joined, on the CPU.
+
+    desc: what a progress bar says; "": none.
+    """
+    device, size, found = next(model.net.parameters()).device, at_once(model), []
+    for k in tqdm(range(0, len(tensors[0]), size), desc=desc, unit="batch", disable=not desc):
+        found.append(f(*(None if x is None else x[k:k + size].to(device) for x in tensors)).cpu())
+    return torch.cat(found)
 
 
 def makes_images(model):
