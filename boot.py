@@ -340,8 +340,8 @@ def report(student, teacher, config, autocast, folder):
 
     On `compare` fixed noises with the same labels, for the student in one call and the teacher in 1, 2, 5, 10 and
     20, all from t_max to t_min; guidance scales in a range are spread over the noises. Draws it, and the student's y_t
-    along t, as folder/summary.png; with a range, also folder/guidance.png: one noise and one label a row, w rising;
-    with texts, also folder/prompts.png: text by text, one call below 50.
+    along t, as folder/summary.png; with a range, also folder/guidance.png: one noise and one label a row, w rising; and
+    folder/prompts.png, if the teacher's conditions have words.
     """
     n = config.compare
     xi, y = fixed_noise(n, teacher, config)
@@ -372,12 +372,8 @@ def report(student, teacher, config, autocast, folder):
         y_t = batched(lambda xi, y, w: student(xi, torch.full((len(xi),), t, device=xi.device), y, w), *few)
         rows.append((f"student's y_t\nat t = {t:.2f}", y_t))
     teachers.save_rows(rows, folder / "summary.png", teacher)
-    if teacher.pipeline is not None and teacher.pipeline.prompts:
-        rows, count = [], len(y.unique())
-        for k in range(min(count, 8)):
-            rows += [(teacher.pipeline.prompts[y[k]], endpoint[k::count][:8]),
-                     ("the same in one call of the student", images["student, 1 step"][k::count][:8])]
-        teachers.save_rows(rows, folder / "prompts.png", teacher)
+    teachers.save_prompts(folder / "prompts.png", teacher, y,
+                          {"50 steps": endpoint, "1 call": images["student, 1 step"]})
     if drawn:
         w, rows = torch.linspace(*config.guidance, 9), []
         for k in range(min(n, 4)):

@@ -1252,6 +1252,13 @@ def save_rows(rows, path, model):
     sheet.save(path)
 
 
+def save_prompts(path, model, y, images):
+    """For models of texts, a PNG text by text, 8 at most: a row of each of images, {who: (N, ...)}, of labels y (N,)."""
+    if model.pipeline is not None and model.pipeline.prompts:
+        save_rows([(f"{who}: {model.pipeline.prompts[label]}", x[y == label][:8])
+                   for label in y.unique()[:8] for who, x in images.items()], path, model)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Training a teacher from data (improved DDPM, with the choice of what to predict)
 
