@@ -608,7 +608,7 @@ def evaluate_command(args):
     teacher = teachers.load_teacher(config.teacher or config.dataset, device, config.arch, config.prompts)
     model = teachers.load_teacher(args.evaluate, device, prompts=config.prompts)
     mine, theirs = ((m.image_shape, m.num_classes, m.schedule.name, m.schedule.T) for m in (model, teacher))
-    if mine != theirs:
+    if mine != theirs or not torch.equal(model.schedule.alphas_cumprod, teacher.schedule.alphas_cumprod):
         raise UserError(f"{args.evaluate} does not fit the teacher: shape, classes, schedule and T are {mine}, not "
                         f"{theirs}")
     return report(model, teacher, config, teachers.autocasting(config.precision, device, teacher.predicts)), config

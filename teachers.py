@@ -32,7 +32,6 @@ import errno
 import functools
 import hashlib
 import importlib
-import importlib.metadata
 import io
 import json
 import math
@@ -713,14 +712,13 @@ LARGE = 200_000_000  # parameters from which on activations are not kept but com
 @functools.cache
 def diffusers_library():
     """The module diffusers. UserError if it is missing or too old, or its transformers."""
-    needed = "pip install -U 'diffusers>=0.35' transformers"
     try:
         import diffusers
         import transformers
-        if tuple(map(int, importlib.metadata.version("diffusers").split(".")[:2])) < (0, 35):
-            raise ImportError(f"diffusers {diffusers.__version__} is too old")
+        diffusers.utils.check_min_version("0.35.0")
     except ImportError as error:
-        raise UserError(f"pipelines of diffusers need more packages ({error}): {needed}") from None
+        raise UserError(f"pipelines of diffusers need more packages ({first_words(error)}): pip install -U "
+                        "'diffusers>=0.35' transformers") from None
     for library in (diffusers, transformers):
         library.utils.logging.set_verbosity_error()
         library.utils.logging.disable_progress_bar()
@@ -932,7 +930,7 @@ def set_texts(content, path, texts):
 def read_prompts(path):
     """The lines of a text file that are not empty. UserError if it is missing, empty or not UTF-8."""
     try:
-        texts = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
+        texts = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError:
         raise UserError(f"{path} is not UTF-8: save it as such") from None
     except OSError as error:
@@ -1253,7 +1251,7 @@ def save_rows(rows, path, model):
 
 
 def save_prompts(path, model, y, images):
-    """For models of texts, a PNG text by text, 8 at most: a row of each of images, {who: (N, ...)}, of labels y (N,)."""
+    """For models of texts, a PNG text by text, 8 at most: a row of each of images, {who: (N, ...)}, of labels y."""
     if model.pipeline is not None and model.pipeline.prompts:
         save_rows([(f"{who}: {model.pipeline.prompts[label]}", x[y == label][:8])
                    for label in y.unique()[:8] for who, x in images.items()], path, model)

@@ -2684,10 +2684,11 @@ def test_pipelines_that_are_refused(tmp_path, monkeypatch, capsys, saved_pipelin
 
 @diffusers_too
 def test_a_text_that_is_too_long_is_cut_with_a_warning(tmp_path, capsys, saved_pipeline):
-    (tmp_path / "long.txt").write_text("short\nabcdefghijklmnop\nabcdefghijxyz\n")
+    (tmp_path / "long.txt").write_text("short\nabcdefghijklmnop\nabcdefghijxyz\n", encoding="utf-8-sig")
     teacher = teachers.load_teacher(f"diffusers:{saved_pipeline('sd')[1]}", prompts=str(tmp_path / "long.txt"))
     said = capsys.readouterr().out
     assert said.count("warning: cut after 12 of") == 2 and "12 of 18 tokens: abcdefghijklmnop" in said
+    assert teacher.pipeline.prompts[0] == "short"  # without the mark that some editors begin a file with
     short, *long = teacher.net.features[:3]
     assert torch.equal(*long) and not torch.equal(short, long[0])
 
@@ -2700,6 +2701,7 @@ def test_diffusers_missing_or_too_old(monkeypatch, capsys):
     if diffusers_too.args[0]:
         return
     monkeypatch.undo()
-    monkeypatch.setattr("importlib.metadata.version", lambda package: "0.9.0")
-    assert "too old" in refused(capsys, monkeypatch, "teachers.py", "sample", "diffusers:google/ddpm-cifar10-32")
+    monkeypatch.setattr("diffusers.utils.__version__", "0.9.0")
+    line = refused(capsys, monkeypatch, "teachers.py", "sample", "diffusers:google/ddpm-cifar10-32")
+    assert "minimum version of 0.35.0, but the version found is 0.9.0" in line
     teachers.diffusers_library.cache_clear()
