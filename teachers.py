@@ -1136,12 +1136,17 @@ def open_run(config):
         if processes()[0] == 0:
             (folder / "samples").mkdir(parents=True)
             (folder / "config.json").write_text(json.dumps(asked, indent=2) + "\n")
+            if asked.get("prompts"):
+                shutil.copyfile(config.prompts, folder / "prompts.txt")
         return folder, None
     saved = run_config(folder)
     differing = [f"{name} is {saved.get(name)} there and {value} here" for name, value in asked.items()
                  if name not in ("out", "accum", "pool_on_host") and saved.get(name, value) != value]
     if differing:
         raise UserError(f"{folder} was begun with another configuration: {'; '.join(differing)}")
+    if asked.get("prompts") and read_prompts(config.prompts) != read_prompts(folder / "prompts.txt"):
+        raise UserError(f"{config.prompts} has changed since {folder} was begun: its own {folder / 'prompts.txt'} has "
+                        "the texts")
     return folder, read(folder / "last.pt")
 
 

@@ -2559,8 +2559,8 @@ def test_a_run_on_texts_resumed_equals_one_never_stopped(tmp_path, saved_pipelin
     stop_and_resume(script, script.Config(**options, out=str(tmp_path / "stopped")), monkeypatch)
     assert same_weights(tmp_path / "whole", tmp_path / "stopped")
     tiny_prompts(tmp_path, "sd")
-    (tmp_path / "prompts.txt").write_text("another\n")
-    with pytest.raises(UserError, match="does not fit the teacher given"):
+    (tmp_path / "prompts.txt").write_text("a red cat\na dog\nthe land\n")
+    with pytest.raises(UserError, match="prompts.txt has changed since"):
         script.main(script.Config(**options, out=str(tmp_path / "stopped"), resume=True))
 
 
