@@ -60,7 +60,8 @@ class Config:
     """One run. The paper's own settings are not known to us; these are the best of what we measured on 2 CPU cores."""
 
     dataset: str = opt("cifar10", "name of the built-in teacher; no data is read")
-    teacher: str = opt("", "name or path of another teacher (default: the one that belongs to --dataset)")
+    teacher: str = opt("", "name or path of another teacher, or diffusers:NAME, a pipeline of that library (default: "
+                           "the one that belongs to --dataset)")
     arch: str = opt("", teachers.ARCH_HELP)
     prompts: str = opt("", teachers.PROMPTS_HELP, metavar="FILE")
     steps: int = opt(2400, "training steps")

@@ -51,7 +51,8 @@ class Config:
     """One run. The paper's own values are named where ours differ; ours were chosen for 2 CPU cores."""
 
     dataset: str = opt("cifar10", "name of the built-in teacher; no data is read")
-    teacher: str = opt("", "name or path of another teacher (default: the one that belongs to --dataset)")
+    teacher: str = opt("", "name or path of another teacher, or diffusers:NAME, a pipeline of that library (default: "
+                           "the one that belongs to --dataset)")
     arch: str = opt("", teachers.ARCH_HELP)
     prompts: str = opt("", teachers.PROMPTS_HELP, metavar="FILE")
     student: str = opt("nano", "named size of the student, a U-Net or a ViT; it starts from random weights",

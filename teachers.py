@@ -801,22 +801,6 @@ class Pipeline:
         return torch.cat(found) * vae.config.scaling_factor
 
 
-def at_once(model):
-    """How many images to make at once beside a training: 64, or fewer large ones, that have no more values together."""
-    return max(1, min(64, 64 * 3 * 32 * 32 // math.prod(model.image_shape)))
-
-
-def in_parts(f, model, *tensors, desc=""):
-    """f(*tensors), each (N, ...) or None, made of at_once(model) rows at a time and joined, on the CPU.
-
-    desc: what a progress bar says; "": none.
-    """
-    device, size, found = next(model.net.parameters()).device, at_once(model), []
-    for k in tqdm(range(0, len(tensors[0]), size), desc=desc, unit="batch", disable=not desc):
-        found.append(f(*(None if x is None else x[k:k + size].to(device) for x in tensors)).cpu())
-    return torch.cat(found)
-
-
 def makes_images(model):
     """Whether a model makes images, or latents that decoded() makes images of; not so latents without a decoder."""
     return model.image_shape[0] in (1, 3) or model.pipeline is not None
@@ -1214,6 +1198,22 @@ def open_log(path, columns, step):
     f = open(path, "w", newline="", buffering=1)
     csv.writer(f).writerows([columns, *rows])
     return f
+
+
+def at_once(model):
+    """How many images to make at once beside a training: 64, or fewer large ones, that have no more values together."""
+    return max(1, min(64, 64 * 3 * 32 * 32 // math.prod(model.image_shape)))
+
+
+def in_parts(f, model, *tensors, desc=""):
+    """f(*tensors), each (N, ...) or None, made of at_once(model) rows at a time and joined, on the CPU.
+
+    desc: what a progress bar says; "": none.
+    """
+    device, size, found = next(model.net.parameters()).device, at_once(model), []
+    for k in tqdm(range(0, len(tensors[0]), size), desc=desc, unit="batch", disable=not desc):
+        found.append(f(*(None if x is None else x[k:k + size].to(device) for x in tensors)).cpu())
+    return torch.cat(found)
 
 
 def to_uint8(images):
@@ -1693,7 +1693,7 @@ def main():
     commands.add_parser("list", help="the named teachers").set_defaults(run=list_command)
 
     p = commands.add_parser("sample", help="images from a teacher")
-    p.add_argument("teacher", help="name, or path of a checkpoint")
+    p.add_argument("teacher", help="name, path of a checkpoint, or diffusers:NAME")
     p.add_argument("--arch", default="", help=ARCH_HELP)
     p.add_argument("--prompts", default="", metavar="FILE", help=PROMPTS_HELP)
     p.add_argument("--steps", type=int, default=50, help="network calls an image, doubled by guidance (default: 50)")
@@ -1714,7 +1714,7 @@ def main():
     p.set_defaults(run=lambda args: print("teacher:", train(config_from(args, Config))))
 
     p = commands.add_parser("convert", help="any checkpoint this file reads, to one in half precision")
-    p.add_argument("checkpoint", help="path, or name")
+    p.add_argument("checkpoint", help="path, name, or diffusers:NAME")
     p.add_argument("--arch", default="", help=ARCH_HELP)
     p.add_argument("--prompts", default="", metavar="FILE", help=PROMPTS_HELP)
     p.add_argument("--out", required=True, help="path of the new file")
