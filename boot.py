@@ -183,7 +183,7 @@ class Student(nn.Module):
         if self.null_label is not None and y is None:
             y = torch.full((len(xi),), self.null_label, device=xi.device)
         p = self.net(xi, t * self.schedule.T - 1, y, w)[:, :xi.shape[1]].float()
-        t_max = torch.tensor(self.t_max)
+        t_max = torch.full((), self.t_max, device=xi.device)
         return teachers.to_x0(self.predicts, p, xi, self.schedule.alpha(t_max), self.schedule.sigma(t_max))
 
 

@@ -310,7 +310,7 @@ def load_network(config, device):
     try:
         net.load_state_dict(weights)
     except (RuntimeError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = teachers.first_words(error)
         raise UserError(f"{path} does not hold the weights of {net.name}: {reason}") from None
     net.sha256 = sha256(path)
     if config.features == "inception" and not net.sha256.startswith(INCEPTION[1]):
@@ -423,7 +423,7 @@ def open_npz(path):
     except UserError:
         raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path} is not a readable .npz file ({' '.join(str(error).split())[:200]})") from None
+        raise UserError(f"{path} is not a readable .npz file ({teachers.first_words(error)})") from None
 
 
 def folder_images(path):
@@ -508,14 +508,16 @@ def checkpoint_images(config, device):
         rank, processes = teachers.processes()
         for k in range(0, n, B * processes):  # a batch for each process, which all then have
             rows = range(n)[k + rank * B:k + (rank + 1) * B]
-            x = torch.empty(0, *model.image_shape)
+            pixels = torch.empty(0, *shape, dtype=torch.uint8)
             if rows:
                 with torch.no_grad(), autocast():
                     x = draw([np.random.default_rng([config.seed, row]) for row in rows],
                              None if y is None else y[rows.start:rows.stop].to(device))
-            if not x.isfinite().all():  # as 8 bits they would look like black pictures
-                raise UserError(f"{path} draws images that are not finite: train it again, at a lower learning rate")
-            yield teachers.gathered(teachers.to_uint8(teachers.decoded(x, model)).cpu()).expand(-1, 3, -1, -1)
+                if not x.isfinite().all():  # as 8 bits they would look like black pictures
+                    raise UserError(f"{path} draws images that are not finite: train it again, at a lower learning "
+                                    "rate")
+                pixels = teachers.to_uint8(teachers.decoded(x, model)).cpu()
+            yield teachers.gathered(pixels).expand(-1, 3, -1, -1)
 
     with autocast():
         precision = "bf16" if torch.is_autocast_enabled(device.type) else "fp32"
@@ -523,8 +525,8 @@ def checkpoint_images(config, device):
              "sha256": sha256(path)[:8] if path.is_file() else "",
              "sampler": "BOOT" if boot else sampler, "steps": steps,
              "guidance": guidance, "seed": config.seed, "precision": precision}
-    size = teachers.decoded(torch.zeros(1, *model.image_shape, device=device), model).shape[2:]
-    return Images(n, tuple(size), source, about)
+    shape = teachers.decoded(torch.zeros(1, *model.image_shape, device=device), model).shape[1:]
+    return Images(n, tuple(shape[1:]), source, about)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -147,6 +147,11 @@ NAMED = {
 }
 
 
+def first_words(error, length=200):
+    """An error's message on one line, no longer than that."""
+    return " ".join(str(error).split())[:length]
+
+
 class UserError(ValueError):
     """Bad input. The message is one line, what is wrong and what to do; the scripts print it and exit with status 2."""
 
@@ -194,7 +199,7 @@ class Schedule:
         self._set_chain(torch.cumprod(1 - betas, dim=0))
 
     def _set_chain(self, alphas_cumprod):
-        self.T = len(alphas_cumprod)
+        self.T, self._tables = len(alphas_cumprod), {}
         self.alphas_cumprod = alphas_cumprod
         self._lam = 0.5 * torch.log((1 - alphas_cumprod) / alphas_cumprod)
         self._alpha, self._sigma = alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt()
@@ -221,7 +226,7 @@ class Schedule:
         position = (t * self.T - 1).clamp(0, self.T - 1)
         left = position.detach().long().clamp(max=max(self.T - 2, 0))
         right = (left + 1).clamp(max=self.T - 1)
-        table = self._lam.to(t.dtype).to(t.device)
+        table = self._table("_lam", t.dtype, t.device)
         return torch.lerp(table[left], table[right], position - left)
 
     def alpha(self, t):
@@ -232,17 +237,23 @@ class Schedule:
         """Noise level at times t (...)."""
         return torch.sigmoid(2 * self.lam(t)).sqrt()
 
-    def _at(self, i, x, *tables):
-        """Entries i (B,) of each table (T,), shaped to multiply x (B, ...); on i's device, so that nobody waits."""
-        return [per_sample(table.to(x.dtype).to(i.device)[i], x) for table in tables]
+    def _table(self, name, dtype, device):
+        """A table (T,) on a device. It stays there: a copy at each step would make a GPU wait."""
+        if (name, dtype, device) not in self._tables:
+            self._tables[name, dtype, device] = getattr(self, name).to(dtype).to(device)  # MPS knows no float64
+        return self._tables[name, dtype, device]
+
+    def _at(self, i, x, *names):
+        """Entries i (B,) of each table, shaped to multiply x (B, ...)."""
+        return [per_sample(self._table(name, x.dtype, i.device)[i], x) for name in names]
 
     def levels(self, i, x):
         """alpha and sigma at chain indices i (B,) int64, each shaped to multiply x (B, ...)."""
-        return self._at(i, x, self._alpha, self._sigma)
+        return self._at(i, x, "_alpha", "_sigma")
 
     def posterior(self, x0, x, i):
         """Mean and log-variance of q(x_{i-1} | x_i, x_0) (DDPM, eq. 6 and 7), each shaped to go with x (B, ...)."""
-        for_x0, for_x, log_variance = self._at(i, x, self._mean_x0, self._mean_x, self._min_log)
+        for_x0, for_x, log_variance = self._at(i, x, "_mean_x0", "_mean_x", "_min_log")
         return for_x0 * x0 + for_x * x, log_variance
 
     def p_mean_variance(self, out, x, i, clip=None):
@@ -260,10 +271,10 @@ class Schedule:
         eps = (x - alpha * x0) / sigma
         mean, low = self.posterior(x0, x, i)
         if out.shape[1] == 2 * C:  # eq. 15: the network picks between the two bounds of the log-variance, from -1 to 1
-            high, = self._at(i, x, self._max_log)
+            high, = self._at(i, x, "_max_log")
             log_variance = low + (out[:, C:] + 1) / 2 * (high - low)
         else:
-            log_variance = self._at(i, x, self._fixed_log)[0].expand_as(x)
+            log_variance = self._at(i, x, "_fixed_log")[0].expand_as(x)
         return mean, log_variance, x0, eps
 
 
@@ -491,7 +502,7 @@ def load(name_or_path, arch="", prompts=""):
     if str(path).startswith(DIFFUSERS):
         if arch:
             raise UserError(f"{path} says itself what it is: leave --arch out")
-        return from_pipeline(path.removeprefix(DIFFUSERS), texts)
+        return from_pipeline(str(path).removeprefix(DIFFUSERS), texts)
     if name_or_path in NAMED:
         if arch:
             raise UserError(f"{name_or_path} is known by its name: leave --arch out")
@@ -570,7 +581,7 @@ def from_checkpoint(content, path, device="cpu"):
     except UserError:
         raise
     except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
-        first = " ".join(str(error).split())[:500]
+        first = first_words(error, 500)
         raise UserError(f"{path}: weights do not fit the architecture it names, {arch!r}: {first}") from None
 
 
@@ -617,7 +628,7 @@ def new_network(size, image_shape, num_classes, learned_sigma, null_label=True, 
             index = torch.zeros(1, dtype=torch.long)
             net(torch.zeros(1, C, H, W), index, None if rows is None else index)
     except (ValueError, RuntimeError) as error:
-        raise UserError(f"{size} does not fit images of {C} x {H} x {W} ({' '.join(str(error).split())[:200]}): choose "
+        raise UserError(f"{size} does not fit images of {C} x {H} x {W} ({first_words(error)}): choose "
                         "another size") from None
     if features is not None:
         text_features(net).copy_(features)
@@ -706,7 +717,7 @@ def download(url, path):
 
 
 DIFFUSERS = "diffusers:"
-LARGE = 200_000_000  # parameters from which on activations are not kept but computed again: a third slower, far smaller
+LARGE = 200_000_000  # parameters from which on activations are computed again for the backward pass, and not kept
 
 
 @functools.cache
@@ -732,6 +743,7 @@ class DiffusersNet(torch.nn.Module):
     num_classes    rows of the label table, the empty text included; None: no labels
     text           (tokens, width) of the text embedding that each label stands for; None: labels are the network's own
     guided         whether forward takes w, embedded like the index and added to it through weights that start at 0
+    Raises UserError for guided without texts.
     """
 
     def __init__(self, kind, config, num_classes=None, text=None, guided=False):
@@ -792,7 +804,7 @@ class Pipeline:
 
     @torch.no_grad()
     def encode(self, images):
-        """What decode() is the way back from; where the autoencoder gives a distribution, its mean."""
+        """Latents (B, C, h, w) of images (B, 3, H, W) in [-1, 1]; the mean, if the autoencoder gives a distribution."""
         if not self.latents:
             return images
         vae = autoencoder(self.name).to(images.device)
@@ -811,6 +823,7 @@ def decoded(x, model):
     return x if model.pipeline is None else model.pipeline.decode(x.to(next(model.net.parameters()).device))
 
 
+@functools.cache
 def pipeline_parts(name):
     """The parts of a pipeline, {part: (library, class)}, itself as "pipeline". UserError if there is none."""
     library = diffusers_library()
@@ -845,10 +858,6 @@ def pipeline_part(name, part):
 def autoencoder(name):
     """The autoencoder of a pipeline."""
     return pipeline_part(name, "vqvae" if "vqvae" in pipeline_parts(name) else "vae")
-
-
-def first_words(error):
-    return " ".join(str(error).split())[:200]
 
 
 def from_pipeline(name, texts):
@@ -1099,8 +1108,8 @@ def keep_freed_memory():
 
 def run_name(teacher):
     """What a teacher, a name or a path, is called in the name of a run's folder: runs/NAME/teacher.pt is NAME."""
-    path = Path(teacher.removeprefix(DIFFUSERS))
-    if teacher.startswith(DIFFUSERS):
+    path = Path(str(teacher).removeprefix(DIFFUSERS))
+    if str(teacher).startswith(DIFFUSERS):
         return path.name
     return path.parent.name if path.stem in ("teacher", "student") and path.parent.name else path.stem
 
@@ -1343,7 +1352,7 @@ def load_images(dataset, path, split="train", size=0):
     except UserError:
         raise
     except Exception as error:  # a broken file can fail in any way
-        reason = " ".join(str(error).split())[:300]
+        reason = first_words(error, 300)
         raise UserError(f"no {dataset or 'usable'} images in {path} ({reason}): name their place with --data") from None
     images = images.reshape(*images.shape[:3], -1)  # gray ones may have no axis of channels
     return (torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(),
@@ -1356,7 +1365,7 @@ def torchvision_images(dataset, path, split, size):
         try:
             files = torchvision.datasets.CelebA(path, split, target_type=[], download=True)
         except (ImportError, RuntimeError, OSError) as error:  # torchvision wants a package, and Google often refuses
-            raise UserError(f"CelebA cannot be downloaded ({' '.join(str(error).split())[:200]}): get "
+            raise UserError(f"CelebA cannot be downloaded ({first_words(error)}): get "
                             f"img_align_celeba.zip and the .txt files from its web page, and put them into "
                             f"{path / 'celeba'}") from None
         pictures = (files[k][0] for k in tqdm(range(len(files)), desc="reading CelebA", unit=" images"))
@@ -1396,7 +1405,7 @@ def folder_images(path, size):
         except UserError:
             raise
         except Exception as error:  # a broken file can fail in any way
-            reason = " ".join(str(error).split())[:200]
+            reason = first_words(error)
             raise UserError(f"{file} cannot be read ({reason}): repair it, or take it away") from None
         if images[-1].shape != images[0].shape:
             raise UserError(f"{file} has {images[-1].shape[1]} x {images[-1].shape[0]} pixels, {files[0]} "

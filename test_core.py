@@ -2543,6 +2543,10 @@ def test_boot_and_dkdm_on_pipelines(tmp_path, saved_pipeline, family, monkeypatc
                                             torch.device("cpu"))
         found = torch.cat(list(images.batches(4)))
         assert images.size == (pixels, pixels) and found.shape == (6, 3, pixels, pixels) and found.float().std() > 1
+    with monkeypatch.context() as second:  # of two processes, left without an image
+        second.setattr(teachers, "processes", lambda: (1, 2))
+        second.setattr(teachers, "gathered", lambda x: x)
+        assert next(images.batches(6)).shape == (0, 3, pixels, pixels)
     model = teachers.load_teacher("dkdm/student.pt")
     assert model.num_classes == (3 if texts else None) and model.schedule.clip == (pixels == 8)
     wanted = teachers.load_teacher(options["teacher"], prompts=texts).schedule.alphas_cumprod
