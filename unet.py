@@ -1,14 +1,15 @@
 """The U-Net of ADM and improved DDPM, with the state-dict keys of the public checkpoints.
 
-Sources: Nichol & Dhariwal, arXiv 2102.09672 (improved DDPM); Dhariwal & Nichol, arXiv 2105.05233, section 3 and
-appendix (ADM). The call contract is the same for every network of this repository; a network knows no diffusion:
+Sources: Nichol & Dhariwal, arXiv 2102.09672 (improved DDPM); Dhariwal & Nichol, arXiv 2105.05233,
+section 3 and appendix (ADM). The call contract is the same for every network of this repository; a
+network knows no diffusion:
 
-    net(x, i, y=None, w=None) -> out
+    net(x, i, c=None, w=None) -> out
     x    (B, C, H, W)   noisy images, float
-    i    (B,)           index in the diffusion chain, 0 .. T-1 (0 is nearly clean), whole or fractional
-    y    (B,)           class labels, int64; only for networks with num_classes
+    i    (B,)           index in the chain, 0 .. T-1 (0 is nearly clean), whole or fractional
+    c    (B,)           class labels, int64; only for networks with num_classes
     w    (B,)           guidance scales, float; only for networks with guided=True
-    out  (B, C or 2C, H, W)   the prediction, and the variance interpolation behind it if the network learned one
+    out  (B, C or 2C, H, W)   the prediction, and behind it the variance interpolation, if learned
 """
 
 import math
@@ -17,38 +18,42 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-# Named sizes: arguments of UNet besides in_channels, out_channels and num_classes. A test checks the counts.
-# nano and tiny train on a CPU, on images of up to 64 pixels; the others want a GPU.
+# Named sizes: arguments of UNet besides in_channels, out_channels and num_classes. A test checks
+# the counts. nano and tiny train on a CPU, on images of up to 64 pixels; the others want a GPU.
 SIZES = {
     # 1.2 M parameters with 6 output channels and 11 labels: dkdm.py's student
-    "nano": dict(model_channels=32, num_res_blocks=1, attention_resolutions=(4,), channel_mult=(1, 2, 2),
-                 num_head_channels=32),
+    "nano": dict(model_channels=32, num_res_blocks=1, attention_resolutions=(4,),
+                 channel_mult=(1, 2, 2), num_head_channels=32),
     # 2.9 M parameters with 6 output channels and 11 labels: the built-in CIFAR-10 teacher
-    "tiny": dict(model_channels=32, num_res_blocks=1, attention_resolutions=(4,), channel_mult=(1, 2, 4),
-                 num_head_channels=32),
+    "tiny": dict(model_channels=32, num_res_blocks=1, attention_resolutions=(4,),
+                 channel_mult=(1, 2, 4), num_head_channels=32),
     # 14.3 M: the CIFAR-10 student of DKDM's tables
-    "adm-14m": dict(model_channels=64, num_res_blocks=3, attention_resolutions=(2, 4), channel_mult=(1, 2, 2, 2),
-                    dropout=0.3, num_head_channels=32, resblock_updown=True, use_new_attention_order=True),
+    "adm-14m": dict(model_channels=64, num_res_blocks=3, attention_resolutions=(2, 4),
+                    channel_mult=(1, 2, 2, 2), dropout=0.3, num_head_channels=32,
+                    resblock_updown=True, use_new_attention_order=True),
     # 57.1 M: the CIFAR-10 teacher of DDPM-IP and DKDM
-    "adm-57m": dict(model_channels=128, num_res_blocks=3, attention_resolutions=(2, 4), channel_mult=(1, 2, 2, 2),
-                    dropout=0.3, num_head_channels=32, resblock_updown=True, use_new_attention_order=True),
+    "adm-57m": dict(model_channels=128, num_res_blocks=3, attention_resolutions=(2, 4),
+                    channel_mult=(1, 2, 2, 2), dropout=0.3, num_head_channels=32,
+                    resblock_updown=True, use_new_attention_order=True),
     # 52.5 M: improved DDPM's cifar10_uncond_50M_500K
-    "iddpm-50m": dict(model_channels=128, num_res_blocks=3, attention_resolutions=(2, 4), channel_mult=(1, 2, 2, 2),
-                      dropout=0.3, num_heads=4),
+    "iddpm-50m": dict(model_channels=128, num_res_blocks=3, attention_resolutions=(2, 4),
+                      channel_mult=(1, 2, 2, 2), dropout=0.3, num_heads=4),
     # 121.1 M: improved DDPM's imagenet64_uncond_100M_1500K
-    "iddpm-121m": dict(model_channels=128, num_res_blocks=3, attention_resolutions=(4, 8), channel_mult=(1, 2, 3, 4),
-                       num_heads=4),
-    # 295.9 M with 1,000 labels: ADM's 64x64_diffusion; without labels the CelebA-64 teacher of DDPM-IP and DKDM
-    "adm-296m": dict(model_channels=192, num_res_blocks=3, attention_resolutions=(2, 4, 8), channel_mult=(1, 2, 3, 4),
-                     dropout=0.1, num_head_channels=64, resblock_updown=True, use_new_attention_order=True),
+    "iddpm-121m": dict(model_channels=128, num_res_blocks=3, attention_resolutions=(4, 8),
+                       channel_mult=(1, 2, 3, 4), num_heads=4),
+    # 295.9 M with 1,000 labels: ADM's 64x64_diffusion; without, DDPM-IP's and DKDM's for CelebA-64
+    "adm-296m": dict(model_channels=192, num_res_blocks=3, attention_resolutions=(2, 4, 8),
+                     channel_mult=(1, 2, 3, 4), dropout=0.1, num_head_channels=64,
+                     resblock_updown=True, use_new_attention_order=True),
     # 552.8 M: ADM's lsun_bedroom, lsun_cat and lsun_horse, 256 pixels
     "adm-553m": dict(model_channels=256, num_res_blocks=2, attention_resolutions=(8, 16, 32),
-                     channel_mult=(1, 1, 2, 2, 4, 4), dropout=0.1, num_head_channels=64, resblock_updown=True),
+                     channel_mult=(1, 1, 2, 2, 4, 4), dropout=0.1, num_head_channels=64,
+                     resblock_updown=True),
 }
 
 
 def timestep_embedding(i, dim, max_period=10_000):
-    """Sinusoids of the index i (B,), whole or fractional: cosines, then sines -> (B, dim) float32."""
+    """Sinusoids of i (B,), whole or fractional: cosines, then sines, (B, dim) float32."""
     half = dim // 2
     freqs = torch.exp(-math.log(max_period) / half * torch.arange(half, device=i.device))
     angles = i.float()[:, None] * freqs[None]
@@ -58,12 +63,12 @@ def timestep_embedding(i, dim, max_period=10_000):
 def norm(channels):
     """GroupNorm with the 32 groups of the public checkpoints."""
     if channels % 32:
-        raise ValueError(f"UNet: every width must be a multiple of 32 (GroupNorm has 32 groups), got {channels}")
+        raise ValueError(f"UNet: a width must be a multiple of 32, the groups, not {channels}")
     return nn.GroupNorm(32, channels)
 
 
 def zeroed(module):
-    """The same layer, starting at zero: each block starts as the identity, and the network's output at 0."""
+    """The same layer, starting at 0: then blocks start as the identity, and the output at 0."""
     for p in module.parameters():
         nn.init.zeros_(p)
     return module
@@ -74,7 +79,9 @@ class Upsample(nn.Module):
 
     def __init__(self, channels=None):
         super().__init__()
-        self.conv = nn.Identity() if channels is None else nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv = nn.Identity()
+        if channels is not None:
+            self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x):
         return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
@@ -85,26 +92,32 @@ class Downsample(nn.Module):
 
     def __init__(self, channels=None):
         super().__init__()
-        self.op = nn.AvgPool2d(2) if channels is None else nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+        self.op = nn.AvgPool2d(2)
+        if channels is not None:
+            self.op = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
 
     def forward(self, x):
         return self.op(x)
 
 
 class ResBlock(nn.Module):
-    """norm, SiLU, (resample), conv; time embedding; norm, SiLU, dropout, conv; plus the (resampled) input."""
+    """norm, SiLU, (resample), conv; embedding; norm, SiLU, dropout, conv; plus the input."""
 
-    def __init__(self, in_channels, emb_channels, out_channels, dropout, use_scale_shift_norm, resample=None):
+    def __init__(self, in_channels, emb_channels, out_channels, dropout, use_scale_shift_norm,
+                 resample=None):
         super().__init__()
         self.use_scale_shift_norm = use_scale_shift_norm
-        self.resample = resample or nn.Identity()  # Upsample() or Downsample(): no weights, so no state-dict keys
-        self.in_layers = nn.Sequential(norm(in_channels), nn.SiLU(), nn.Conv2d(in_channels, out_channels, 3, padding=1))
-        self.emb_layers = nn.Sequential(
-            nn.SiLU(), nn.Linear(emb_channels, 2 * out_channels if use_scale_shift_norm else out_channels))
+        self.resample = resample or nn.Identity()  # without weights, so without state-dict keys
+        self.in_layers = nn.Sequential(
+            norm(in_channels), nn.SiLU(), nn.Conv2d(in_channels, out_channels, 3, padding=1))
+        e = 2 * out_channels if use_scale_shift_norm else out_channels
+        self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb_channels, e))
         self.out_layers = nn.Sequential(
             norm(out_channels), nn.SiLU(), nn.Dropout(dropout),
             zeroed(nn.Conv2d(out_channels, out_channels, 3, padding=1)))
-        self.skip_connection = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
+        self.skip_connection = nn.Identity()
+        if in_channels != out_channels:
+            self.skip_connection = nn.Conv2d(in_channels, out_channels, 1)
 
     def forward(self, x, emb):
         h = self.in_layers[:2](x)                                     # (B, in, H, W)
@@ -120,9 +133,9 @@ class ResBlock(nn.Module):
 
 
 def attend(q, k, v):
-    """softmax(q k^T / sqrt(D)) v of (B, heads, N, D): PyTorch's fused attention, but not to train on a CPU.
+    """softmax(q k^T / sqrt(D)) v of (B, heads, N, D): fused, but not to train on a CPU.
 
-    There its backward pass in bfloat16 takes 6 times as long as that of the formula (PyTorch 2.15, N = 64).
+    There its backward pass in bfloat16 takes 6 times as long as the formula's (PyTorch 2.15).
     """
     if q.device.type == "cpu" and q.requires_grad:
         return torch.softmax(q * q.shape[-1] ** -0.5 @ k.mT, dim=-1) @ v
@@ -142,12 +155,12 @@ class AttentionBlock(nn.Module):
     def forward(self, x):
         B, C, H, W = x.shape
         qkv = self.qkv(self.norm(x).reshape(B, C, H * W))             # (B, 3C, HW)
-        # Both orders have the same keys and shapes, so the wrong one loads and gives garbage: the checkpoint must say.
+        # Both orders have the same keys and shapes: the wrong one loads, and gives garbage.
         if self.new_order:  # q, k, v first, then heads
             q, k, v = qkv.reshape(B, 3, self.num_heads, -1, H * W).mT.unbind(1)
         else:               # heads first, then q, k, v
             q, k, v = qkv.reshape(B, self.num_heads, 3, -1, H * W).mT.unbind(2)
-        q, k, v = q.contiguous(), k.contiguous(), v.contiguous()      # the fused attention wants channels last
+        q, k, v = q.contiguous(), k.contiguous(), v.contiguous()      # as the fused one wants
         h = attend(q, k, v)                                           # (B, heads, HW, C / heads)
         return x + self.proj_out(h.mT.reshape(B, C, H * W)).reshape(B, C, H, W)
 
@@ -161,68 +174,60 @@ class Stage(nn.Sequential):
         return x
 
 
-class FixedEmbedding(nn.Module):
-    """Labels (B,) -> (B, dim): a linear layer on a vector that each label has and keeps, such as that of a text."""
-
-    def __init__(self, num_classes, features, dim):
-        super().__init__()
-        self.register_buffer("features", torch.zeros(num_classes, features))
-        self.layer = nn.Linear(features, dim)
-
-    def forward(self, y):
-        return self.layer(self.features[y])
-
-
 class UNet(nn.Module):
     """Argument meanings as in the public ADM code.
 
-    attention_resolutions   downsampling factors (1, 2, 4, ...) at which attention is used, not pixels
+    attention_resolutions   downsampling factors (1, 2, 4, ...) that have attention, not pixels
     channel_mult            width at each level, in units of model_channels
     num_classes             rows of the label table, "no class" included; None: no labels
     num_heads, num_head_channels   of the attention; num_head_channels decides unless it is -1
-    use_scale_shift_norm    the time scales and shifts after the second norm, instead of being added before it
-    resblock_updown         resample inside a residual block, instead of by a convolution of its own
-    use_new_attention_order how q, k, v and the heads share the channels of qkv (see AttentionBlock)
-    index_scale             what the index is multiplied by before it is embedded: 1000 / T for networks trained with
-                            improved DDPM's rescale_timesteps, else 1
-    guided                  whether forward takes w, embedded like the index and added to it by a layer that starts at 0
-    class_features          width of a fixed vector for each label (see FixedEmbedding); None: labels learn their own
-    Raises ValueError for widths that 32 groups or the heads do not divide, and for y or w missing or not asked for.
+    use_scale_shift_norm    the embedding scales and shifts after the second norm, instead of being
+                            added before it
+    resblock_updown         resample inside a residual block, not by a convolution of its own
+    use_new_attention_order how q, k, v and the heads share the channels of qkv
+    index_scale             what the index is multiplied by before it is embedded: 1000 / T for
+                            networks trained with improved DDPM's rescale_timesteps, else 1
+    guided                  whether forward takes w, embedded like the index and added to it by a
+                            layer that starts at 0
+    Raises ValueError for widths that 32 groups or the heads do not divide, and for c or w missing
+    or not asked for.
 
-    The heads (num_heads, num_head_channels), the attention order, dropout and index_scale leave no trace in a state
-    dict. Weights load into a network with wrong ones without an error, and nothing but the look of its samples tells.
+    The heads, the attention order, dropout and index_scale leave no trace in a state dict: weights
+    load into a network with wrong ones, and only the look of its samples tells.
     """
 
-    def __init__(self, in_channels, model_channels, out_channels, num_res_blocks, attention_resolutions, dropout=0,
-                 channel_mult=(1, 2, 4, 8), num_classes=None, num_heads=1, num_head_channels=-1,
-                 use_scale_shift_norm=True, resblock_updown=False, use_new_attention_order=False, index_scale=1.0,
-                 guided=False, class_features=None):
+    def __init__(self, in_channels, model_channels, out_channels, num_res_blocks,
+                 attention_resolutions, dropout=0, channel_mult=(1, 2, 4, 8), num_classes=None,
+                 num_heads=1, num_head_channels=-1, use_scale_shift_norm=True,
+                 resblock_updown=False, use_new_attention_order=False, index_scale=1.0,
+                 guided=False):
         attention_resolutions, channel_mult = tuple(attention_resolutions), tuple(channel_mult)
-        arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        arguments = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         super().__init__()
         self.arguments = arguments  # what a checkpoint stores to build this network again
-        self.model_channels, self.num_classes, self.in_channels = model_channels, num_classes, in_channels
-        self.out_channels, self.index_scale, self.guided = out_channels, index_scale, guided
+        self.model_channels, self.num_classes = model_channels, num_classes
+        self.index_scale, self.guided = index_scale, guided
         emb_channels = 4 * model_channels
 
         def res(cin, cout, resample=None):
             return ResBlock(cin, emb_channels, cout, dropout, use_scale_shift_norm, resample)
 
         def attention(channels):
-            per_head = channels // num_heads if num_head_channels == -1 else num_head_channels
-            if per_head == 0 or channels % per_head or (num_head_channels == -1 and channels % num_heads):
+            by_heads = num_head_channels == -1
+            per_head = channels // num_heads if by_heads else num_head_channels
+            if per_head < 1 or channels % per_head or by_heads and channels % num_heads:
                 raise ValueError(f"UNet: {channels} channels do not split into attention heads "
                                  f"(num_heads={num_heads}, num_head_channels={num_head_channels})")
             return AttentionBlock(channels, channels // per_head, use_new_attention_order)
 
-        self.time_embed = nn.Sequential(
-            nn.Linear(model_channels, emb_channels), nn.SiLU(), nn.Linear(emb_channels, emb_channels))
+        def embed(last):
+            return nn.Sequential(nn.Linear(model_channels, emb_channels), nn.SiLU(), last)
+
+        self.time_embed = embed(nn.Linear(emb_channels, emb_channels))
         if num_classes is not None:
-            self.label_emb = (nn.Embedding(num_classes, emb_channels) if class_features is None else
-                              FixedEmbedding(num_classes, class_features, emb_channels))
+            self.label_emb = nn.Embedding(num_classes, emb_channels)
         if guided:
-            self.guidance_embed = nn.Sequential(
-                nn.Linear(model_channels, emb_channels), nn.SiLU(), zeroed(nn.Linear(emb_channels, emb_channels)))
+            self.guidance_embed = embed(zeroed(nn.Linear(emb_channels, emb_channels)))
 
         ch = channel_mult[0] * model_channels
         factor = 1  # how much smaller than the input this level is
@@ -237,7 +242,8 @@ class UNet(nn.Module):
                 self.input_blocks.append(Stage(*layers))
                 skips.append(ch)
             if level < len(channel_mult) - 1:
-                self.input_blocks.append(Stage(res(ch, ch, Downsample()) if resblock_updown else Downsample(ch)))
+                down = res(ch, ch, Downsample()) if resblock_updown else Downsample(ch)
+                self.input_blocks.append(Stage(down))
                 skips.append(ch)
                 factor *= 2
 
@@ -255,54 +261,28 @@ class UNet(nn.Module):
                     factor //= 2
                 self.output_blocks.append(Stage(*layers))
 
-        self.out = nn.Sequential(norm(ch), nn.SiLU(), zeroed(nn.Conv2d(ch, out_channels, 3, padding=1)))
+        last = zeroed(nn.Conv2d(ch, out_channels, 3, padding=1))
+        self.out = nn.Sequential(norm(ch), nn.SiLU(), last)
 
     @property
     def last_layer(self):
         return self.out[2]
 
-    def forward(self, x, i, y=None, w=None):
-        if (y is None) != (self.num_classes is None):
-            raise ValueError("UNet: this network wants " + ("no labels" if y is not None else "labels y"))
+    def forward(self, x, i, c=None, w=None):
+        if (c is None) != (self.num_classes is None):
+            raise ValueError(f"UNet: this network wants {'' if c is None else 'no '}labels c")
         if (w is None) == self.guided:
-            raise ValueError("UNet: this network wants " + ("no guidance" if w is not None else "guidance scales w"))
-        emb = self.time_embed(timestep_embedding(i * self.index_scale, self.model_channels))  # (B, 4 model_channels)
-        if y is not None:
-            emb = emb + self.label_emb(y)
+            raise ValueError(f"UNet: this network wants {'' if w is None else 'no '}guidance w")
+        emb = self.time_embed(timestep_embedding(i * self.index_scale, self.model_channels))
+        if c is not None:
+            emb = emb + self.label_emb(c)
         if w is not None:
             emb = emb + self.guidance_embed(timestep_embedding(w, self.model_channels))
-        skips = []
+        skips = []                                                   # emb (B, 4 model_channels)
         for stage in self.input_blocks:
             x = stage(x, emb)
             skips.append(x)
         x = self.middle_block(x, emb)
         for stage in self.output_blocks:
             x = stage(torch.cat([x, skips.pop()], dim=1), emb)
-        return self.out(x)                                                  # (B, out_channels, H, W)
-
-
-def arguments_of(weights):
-    """The arguments of UNet that the shapes in a state dict give away, as a dict. KeyError if it is no U-Net's."""
-    shape = {name: tuple(w.shape) for name, w in weights.items()}
-    width = shape["time_embed.0.weight"][1]
-    stages = 1 + max((int(name.split(".")[1]) for name in shape if name.startswith("output_blocks.")), default=0)
-
-    def upsampler(k, ending):  # whether stage k on the way up ends its level, in this kind of layer
-        return any(f"output_blocks.{k}.{layer}.{ending}" in shape for layer in (1, 2))
-
-    plain = [k for k in range(stages) if upsampler(k, "conv.weight")]
-    residual = [k for k in range(stages) if upsampler(k, "in_layers.0.weight")]
-    per_level = 1 + min(plain + residual, default=stages - 1)
-    firsts = list(range(0, stages, per_level))[::-1]                # of each level, from the largest images down
-    out = [shape[f"output_blocks.{k}.0.out_layers.3.weight"][0] for k in firsts]
-    found = {
-        "in_channels": shape["input_blocks.0.0.weight"][1], "model_channels": width,
-        "out_channels": shape["out.2.weight"][0], "num_res_blocks": per_level - 1,
-        "attention_resolutions": tuple(2**level for level, k in enumerate(firsts)
-                                       if f"output_blocks.{k}.1.qkv.weight" in shape),
-        "channel_mult": tuple(channels // width for channels in out),
-        "num_classes": shape.get("label_emb.weight", (None,))[0],
-        "use_scale_shift_norm": shape["output_blocks.0.0.emb_layers.1.weight"][0] == 2 * out[-1],
-        "guided": "guidance_embed.0.weight" in shape,
-    }
-    return found | ({"resblock_updown": bool(residual)} if plain + residual else {})
+        return self.out(x)                                           # (B, out_channels, H, W)

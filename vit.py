@@ -1,24 +1,23 @@
-"""DiT, the diffusion transformer with adaLN-Zero, with the state-dict keys of the public checkpoints.
+"""DiT, the diffusion transformer with adaLN-Zero, with the public checkpoints' state-dict keys.
 
-Source: Peebles & Xie, arXiv 2212.09748. The call contract is that of unet.py; a network knows no diffusion:
+Source: Peebles & Xie, arXiv 2212.09748. The call contract is that of unet.py:
 
-    net(x, i, y=None, w=None) -> out
+    net(x, i, c=None, w=None) -> out
     x    (B, C, H, W)   noisy images, float, H = W = input_size
-    i    (B,)           index in the diffusion chain, 0 .. T-1 (0 is nearly clean), whole or fractional
-    y    (B,)           class labels, int64; only for networks with num_classes
+    i    (B,)           index in the chain, 0 .. T-1 (0 is nearly clean), whole or fractional
+    c    (B,)           class labels, int64; only for networks with num_classes
     w    (B,)           guidance scales, float; only for networks with guided=True
-    out  (B, C or 2C, H, W)   the prediction, and the variance interpolation behind it if the network learns one
+    out  (B, C or 2C, H, W)   the prediction, and behind it the variance interpolation, if learned
 """
-
-import math
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from unet import FixedEmbedding, attend, timestep_embedding
+from unet import attend, timestep_embedding
 
-# Named sizes: arguments of ViT besides input_size, in_channels, num_classes and learn_sigma. A test checks the counts.
+# Named sizes: arguments of ViT besides input_size, in_channels, num_classes and learn_sigma. A test
+# checks the counts.
 SIZES = {
     # 2.9 M parameters on 32x32 images with 11 labels, 64 patches: trains on a CPU
     "vit-tiny": dict(patch_size=4, hidden_size=192, depth=4, num_heads=3),
@@ -32,16 +31,16 @@ SIZES = {
 
 
 def position_embedding(size, dim):
-    """Sines and cosines of each patch's column, then of its row: (1, size * size, dim) float32, row by row."""
+    """Sines and cosines of each patch's column, then of its row: (1, size * size, dim) float32."""
     freqs = 10_000 ** -(torch.arange(dim // 4, dtype=torch.float64) / (dim // 4))
-    angles = torch.arange(size, dtype=torch.float64)[:, None] * freqs                       # (size, dim / 4)
-    line = torch.cat([angles.sin(), angles.cos()], dim=1)                                   # (size, dim / 2)
-    column, row = line.expand(size, -1, -1), line[:, None].expand(-1, size, -1)             # (size, size, dim / 2)
+    angles = torch.arange(size, dtype=torch.float64)[:, None] * freqs            # (size, dim / 4)
+    line = torch.cat([angles.sin(), angles.cos()], dim=1)                        # (size, dim / 2)
+    column, row = line.expand(size, -1, -1), line[:, None].expand(-1, size, -1)  # (size, size, ...)
     return torch.cat([column, row], dim=2).reshape(1, size * size, dim).float()
 
 
 def modulate(x, shift, scale):
-    """x (B, N, D) with its last axis scaled and shifted by what the condition says, (B, D) each."""
+    """x (B, N, D) with its last axis scaled and shifted, by (B, D) each."""
     return torch.addcmul(shift[:, None], x, 1 + scale[:, None])
 
 
@@ -56,7 +55,8 @@ class Attention(nn.Module):
 
     def forward(self, x):
         B, N, D = x.shape
-        q, k, v = self.qkv(x).reshape(B, N, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)   # (B, heads, N, D / heads)
+        qkv = self.qkv(x).reshape(B, N, 3, self.num_heads, -1)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)                                # (B, heads, N, ...)
         return self.proj(attend(q, k, v).transpose(1, 2).reshape(B, N, D))
 
 
@@ -73,7 +73,7 @@ class Mlp(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then an MLP; the condition shifts, scales and gates both. The gates start at 0: the identity."""
+    """Attention, then an MLP; the embedding shifts, scales and gates both. Gates start at 0."""
 
     def __init__(self, dim, num_heads, mlp_ratio):
         super().__init__()
@@ -83,10 +83,10 @@ class Block(nn.Module):
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
         self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
 
-    def forward(self, x, c):                                                    # (B, N, D), (B, D)
-        shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = self.adaLN_modulation(c).chunk(6, dim=1)
-        x = x + gate_1[:, None] * self.attn(modulate(self.norm1(x), shift_1, scale_1))
-        return x + gate_2[:, None] * self.mlp(modulate(self.norm2(x), shift_2, scale_2))
+    def forward(self, x, emb):                                              # (B, N, D), (B, D)
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.adaLN_modulation(emb).chunk(6, dim=1)
+        x = x + gate1[:, None] * self.attn(modulate(self.norm1(x), shift1, scale1))
+        return x + gate2[:, None] * self.mlp(modulate(self.norm2(x), shift2, scale2))
 
 
 class FinalLayer(nn.Module):
@@ -98,9 +98,9 @@ class FinalLayer(nn.Module):
         self.linear = nn.Linear(dim, patch_size * patch_size * out_channels)
         self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(dim, 2 * dim))
 
-    def forward(self, x, c):
-        shift, scale = self.adaLN_modulation(c).chunk(2, dim=1)
-        return self.linear(modulate(self.norm_final(x), shift, scale))          # (B, N, p * p * out_channels)
+    def forward(self, x, emb):
+        shift, scale = self.adaLN_modulation(emb).chunk(2, dim=1)
+        return self.linear(modulate(self.norm_final(x), shift, scale))      # (B, N, p * p * out)
 
 
 class ViT(nn.Module):
@@ -110,38 +110,43 @@ class ViT(nn.Module):
     hidden_size   width of a token, a multiple of 4 and of num_heads
     num_classes   rows of the label table, "no class" included; None: no labels
     learn_sigma   whether C channels of variance interpolation follow the prediction
-    guided        whether forward takes w, embedded like the index and added to it by a layer that starts at 0
-    class_features   width of a fixed vector for each label (see unet.FixedEmbedding); None: labels learn their own
-    Raises ValueError for sizes that do not divide, and for y or w missing or not asked for.
+    guided        whether forward takes w, embedded like the index and added to it by a layer that
+                  starts at 0
+    Raises ValueError for sizes that do not divide, and for c or w missing or not asked for.
 
-    num_heads leaves no trace in a state dict: weights load into a network with a wrong one without an error.
+    num_heads leaves no trace in a state dict: weights load into a network with a wrong one.
     """
 
-    def __init__(self, input_size, patch_size, in_channels, hidden_size, depth, num_heads, mlp_ratio=4.0,
-                 num_classes=None, learn_sigma=True, guided=False, class_features=None):
-        arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+    def __init__(self, input_size, patch_size, in_channels, hidden_size, depth, num_heads,
+                 mlp_ratio=4.0, num_classes=None, learn_sigma=True, guided=False):
+        arguments = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         super().__init__()
         if input_size % patch_size:
-            raise ValueError(f"ViT: images of {input_size} pixels do not split into patches of {patch_size}")
+            raise ValueError(f"ViT: {input_size} pixels do not split into patches of {patch_size}")
         if hidden_size % 4 or hidden_size % num_heads:
-            raise ValueError(f"ViT: hidden_size {hidden_size} must be a multiple of 4 and of num_heads {num_heads}")
+            raise ValueError(f"ViT: hidden_size {hidden_size} must be a multiple of 4 and of "
+                             f"num_heads {num_heads}")
         self.arguments = arguments  # what a checkpoint stores to build this network again
-        self.patch_size, self.num_classes, self.guided, self.in_channels = patch_size, num_classes, guided, in_channels
+        self.patch_size, self.num_classes, self.guided = patch_size, num_classes, guided
         self.out_channels = 2 * in_channels if learn_sigma else in_channels
-        # x_embedder.proj, t_embedder.mlp, y_embedder.embedding_table: the names that the public checkpoints use
-        self.x_embedder = nn.ModuleDict({"proj": nn.Conv2d(in_channels, hidden_size, patch_size, stride=patch_size)})
-        self.pos_embed = nn.Parameter(position_embedding(input_size // patch_size, hidden_size), requires_grad=False)
-        self.t_embedder = nn.ModuleDict({"mlp": nn.Sequential(
-            nn.Linear(256, hidden_size), nn.SiLU(), nn.Linear(hidden_size, hidden_size))})
+        D = hidden_size
+
+        def embedder():
+            layers = nn.Sequential(nn.Linear(256, D), nn.SiLU(), nn.Linear(D, D))
+            return nn.ModuleDict({"mlp": layers})
+
+        # x_embedder.proj, t_embedder.mlp, y_embedder.embedding_table: as in the public checkpoints
+        self.x_embedder = nn.ModuleDict({
+            "proj": nn.Conv2d(in_channels, D, patch_size, stride=patch_size)})
+        positions = position_embedding(input_size // patch_size, D)
+        self.pos_embed = nn.Parameter(positions, requires_grad=False)
+        self.t_embedder = embedder()
         if num_classes is not None:
-            self.y_embedder = nn.ModuleDict({"embedding_table": nn.Embedding(num_classes, hidden_size)
-                                             if class_features is None else
-                                             FixedEmbedding(num_classes, class_features, hidden_size)})
+            self.y_embedder = nn.ModuleDict({"embedding_table": nn.Embedding(num_classes, D)})
         if guided:
-            self.guidance_embedder = nn.ModuleDict({"mlp": nn.Sequential(
-                nn.Linear(256, hidden_size), nn.SiLU(), nn.Linear(hidden_size, hidden_size))})
-        self.blocks = nn.ModuleList([Block(hidden_size, num_heads, mlp_ratio) for _ in range(depth)])
-        self.final_layer = FinalLayer(hidden_size, patch_size, self.out_channels)
+            self.guidance_embedder = embedder()
+        self.blocks = nn.ModuleList([Block(D, num_heads, mlp_ratio) for _ in range(depth)])
+        self.final_layer = FinalLayer(D, patch_size, self.out_channels)
         self.initialize()
 
     def initialize(self):
@@ -152,12 +157,14 @@ class ViT(nn.Module):
         proj = self.x_embedder["proj"]
         nn.init.xavier_uniform_(proj.weight.flatten(1))  # a view: a patch is a linear layer's input
         nn.init.zeros_(proj.bias)
-        for embedding in (self.t_embedder["mlp"][0], self.t_embedder["mlp"][2],
-                          *(module for module in self.modules() if isinstance(module, nn.Embedding))):
-            nn.init.normal_(embedding.weight, std=0.02)
-        for layer in (*(block.adaLN_modulation[1] for block in self.blocks), self.final_layer.adaLN_modulation[1],
-                      self.final_layer.linear,  # adaLN-Zero: blocks start as the identity, the output at 0
-                      *([self.guidance_embedder["mlp"][2]] if self.guided else [])):
+        tables = [m for m in self.modules() if isinstance(m, nn.Embedding)]
+        for layer in (self.t_embedder["mlp"][0], self.t_embedder["mlp"][2], *tables):
+            nn.init.normal_(layer.weight, std=0.02)
+        zero = [block.adaLN_modulation[1] for block in self.blocks]  # blocks start as the identity,
+        zero += [self.final_layer.adaLN_modulation[1], self.final_layer.linear]   # the output at 0
+        if self.guided:
+            zero.append(self.guidance_embedder["mlp"][2])
+        for layer in zero:
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
@@ -165,37 +172,21 @@ class ViT(nn.Module):
     def last_layer(self):
         return self.final_layer.linear
 
-    def forward(self, x, i, y=None, w=None):
-        if (y is None) != (self.num_classes is None):
-            raise ValueError("ViT: this network wants " + ("no labels" if y is not None else "labels y"))
+    def forward(self, x, i, c=None, w=None):
+        if (c is None) != (self.num_classes is None):
+            raise ValueError(f"ViT: this network wants {'' if c is None else 'no '}labels c")
         if (w is None) == self.guided:
-            raise ValueError("ViT: this network wants " + ("no guidance" if w is not None else "guidance scales w"))
-        c = self.t_embedder["mlp"](timestep_embedding(i, 256))                  # (B, D)
-        if y is not None:
-            c = c + self.y_embedder["embedding_table"](y)
+            raise ValueError(f"ViT: this network wants {'' if w is None else 'no '}guidance w")
+        emb = self.t_embedder["mlp"](timestep_embedding(i, 256))            # (B, D)
+        if c is not None:
+            emb = emb + self.y_embedder["embedding_table"](c)
         if w is not None:
-            c = c + self.guidance_embedder["mlp"](timestep_embedding(w, 256))
-        x = self.x_embedder["proj"](x)                                          # (B, D, h, w), one place a patch
-        h, w = x.shape[2:]
-        x = x.flatten(2).mT + self.pos_embed                                    # (B, N, D), N = h * w
+            emb = emb + self.guidance_embedder["mlp"](timestep_embedding(w, 256))
+        x = self.x_embedder["proj"](x)                                      # (B, D, side, side)
+        side, p = x.shape[3], self.patch_size
+        x = x.flatten(2).mT + self.pos_embed                                # (B, N, D), N = side^2
         for block in self.blocks:
-            x = block(x, c)
-        x = self.final_layer(x, c)                                              # (B, N, p * p * out_channels)
-        p = self.patch_size
-        x = x.reshape(-1, h, w, p, p, self.out_channels).permute(0, 5, 1, 3, 2, 4)
-        return x.reshape(-1, self.out_channels, h * p, w * p)                   # (B, out_channels, H, W)
-
-
-def arguments_of(weights):
-    """The arguments of ViT that the shapes in a state dict give away, as a dict. KeyError if it is no DiT's."""
-    shape = {name: tuple(w.shape) for name, w in weights.items()}
-    hidden, channels, patch, _ = shape["x_embedder.proj.weight"]
-    return {
-        "input_size": math.isqrt(shape["pos_embed"][1]) * patch, "patch_size": patch, "in_channels": channels,
-        "hidden_size": hidden,
-        "depth": 1 + max(int(name.split(".")[1]) for name in shape if name.startswith("blocks.")),
-        "mlp_ratio": shape["blocks.0.mlp.fc1.weight"][0] / hidden,
-        "num_classes": shape.get("y_embedder.embedding_table.weight", (None,))[0],
-        "learn_sigma": shape["final_layer.linear.weight"][0] == 2 * channels * patch**2,
-        "guided": "guidance_embedder.mlp.0.weight" in shape,
-    }
+            x = block(x, emb)
+        x = self.final_layer(x, emb)                                        # (B, N, p * p * out)
+        x = x.reshape(-1, side, side, p, p, self.out_channels).permute(0, 5, 1, 3, 2, 4)
+        return x.reshape(-1, self.out_channels, side * p, side * p)         # (B, out, H, W)

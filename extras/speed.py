@@ -1,0 +1,304 @@
+"""How fast this checkout is: alone, beside another revision, beside the public code.
+
+    python -m extras.speed                     what a step consists of, and its arithmetic alone
+    python -m extras.speed --against HEAD~1    training here and at another revision
+    python -m extras.speed --peers FOLDER      ratios; FOLDER holds clones of guided-diffusion, DiT
+                                               and DKDM; pip install timm pytorch-fid
+
+Both sides take turns, each in a process of its own; medians are compared. Leave the machine alone.
+"""
+
+import argparse
+import contextlib
+import copy
+import csv
+import os
+import pickle
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import types
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import boot
+import dkdm
+import eval_fid
+import teachers
+import unet
+import vit
+from teachers import UserError, opt
+
+ROOT = Path(__file__).resolve().parents[1]
+ROUNDS = 3  # turns of each side
+PEERS = {  # work and size: batch, steps timed in a turn
+    "unet-forward tiny": (64, 12), "unet-forward adm-14m": (32, 4), "unet-forward adm-57m": (16, 3),
+    "unet-training tiny": (64, 8), "unet-training adm-14m": (32, 3),
+    "unet-training adm-57m": (16, 2), "vit-training vit-tiny": (64, 12),
+    "vit-training vit-s4": (32, 4), "dkdm nano": (64, 6), "dkdm tiny": (64, 6),
+    "dkdm adm-14m": (32, 3), "inception features": (50, 3), "frechet distance": (1, 3)}
+
+
+@dataclass
+class Config(teachers.Options):
+    """Measures speed: of the parts of a step, or beside another revision or the public code."""
+
+    against: str = opt("", "revision of this repository to compare with", metavar="REVISION")
+    steps: int = opt(60, "with --against: training steps of a run", 20)
+    peers: str = opt("", "folder of the clones to compare with", metavar="FOLDER")
+    only: str = opt("", "with --peers: rows that begin so", metavar="WORK")
+    one: tuple = opt(None, argparse.SUPPRESS, type=str, nargs=2)  # a side and its work
+
+
+def seconds(step, count):
+    """Of each of `count` calls, after two that are not timed."""
+    times = []
+    for _ in range(count + 2):
+        since = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - since)
+    return times[2:]
+
+
+def run(*command):
+    """What a command prints. UserError, with the last line of its errors, if it fails."""
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        why = [f"exit status {done.returncode}", *done.stderr.strip().splitlines()][-1]
+        raise UserError(f"{' '.join(map(str, command))}: {why}")
+    return done.stdout
+
+
+def profile():
+    """Prints the times of the parts of a BOOT step, a DKDM step, of sampling and scoring."""
+    def median(step, count=15):
+        return statistics.median(seconds(step, count)) * 1e3
+
+    a, b = torch.randn(4096, 4096).bfloat16(), torch.empty(2**28)
+    peak = 2 * 4096**3 / median(lambda: a @ a) / 1e9
+    print(f"{torch.get_num_threads()} threads: {peak:.2f} TFLOP/s in bfloat16 products, "
+          f"{2**31 / median(lambda: b.copy_(b.flip(0)), 3) / 1e6:.1f} GB/s copied")
+
+    def show(title, parts):
+        print(f"{title}:")
+        for part, step in parts.items():
+            with FlopCounterMode(display=False) as counter:
+                step()
+            gflop = counter.get_total_flops() / 1e9
+            print(f"  {part:34} {median(step):6.1f} ms   {gflop:6.1f} GFLOP, {gflop / peak:5.1f} "
+                  "ms at that peak", flush=True)
+
+    teacher = teachers.load_teacher("cifar10")
+    autocast, generator = teacher.autocast("auto"), torch.Generator().manual_seed(0)
+    for script in boot, dkdm:
+        config, state = script.Config().fitted(teacher), ()
+        if script is boot:
+            student = boot.Student(teacher, config.t_min, config.t_max).eval()
+        else:
+            student = dkdm.new_student(teacher, config.student, config.predicts, True)
+            state = dkdm.Pool(1000, (3, 32, 32), 1000, 10, 0.1, generator),
+        net, ema, B = student.net, copy.deepcopy(student), config.batch
+        ema.net.requires_grad_(False)
+        optimizer = torch.optim.Adam(net.parameters(), fused=True)
+        x = torch.randn(B + (B // 8 if script is boot else 0), 3, 32, 32)  # L^BC: an eighth more
+        inputs = x, torch.full((len(x),), 500), torch.arange(len(x)) % 10
+
+        def call(net, B=B, inputs=inputs):
+            with torch.no_grad(), autocast():
+                net(*(value[:B] for value in inputs))
+
+        def learn(net=net, inputs=inputs):
+            with autocast():
+                out = net(*inputs)
+            out.float().square().mean().backward()
+
+        arguments = student, teacher, *state, ema, optimizer, 0, config, generator, autocast
+        show(f"{script.__name__}.py, {B} images", {
+            "the teacher, once": lambda call=call: call(teacher.net),
+            "the student, once": lambda call=call, net=net: call(net),
+            "the student, forward and backward": learn, "Adam": optimizer.step,
+            "the whole step": lambda step=script.training_step, a=arguments: step(*a)})
+
+    x, c = torch.randn(64, 3, 32, 32), torch.arange(64) % 10
+    student, images = boot.load_student("cifar10"), torch.zeros(64, 3, 32, 32, dtype=torch.uint8)
+    features = eval_fid.load_network(eval_fid.Config(features="cifar10"), torch.device("cpu"))
+    with torch.no_grad(), autocast():
+        show("sampling 64 images", {
+            "the teacher, once": lambda: teacher.net(x, torch.full_like(c, 500), c),
+            "ten DDIM steps": lambda: teacher.ddim(x, 10, c),
+            "the BOOT student's images": lambda: boot.sample(student, x, c)})
+    show("scoring them", {"their features, single precision": lambda: features(images)})
+
+
+def training_speed(path):
+    """Images per second in a log.csv without its first ten steps. A row spans 1 to 10 steps."""
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    steps, speeds = ([float(row[name]) for row in rows] for name in ("step", "images_per_s"))
+    rows = [(k - last, v) for last, k, v in zip(steps, steps[1:], speeds[1:], strict=False)
+            if last >= 10]
+    return sum(span for span, _ in rows) / sum(span / v for span, v in rows)
+
+
+def beside_revision(config):
+    """Prints how fast both scripts train here and there, in short runs that take turns."""
+    with tempfile.TemporaryDirectory() as aside:
+        other = Path(aside) / "other"
+        run("git", "archive", "-o", f"{other}.zip", config.against)
+        shutil.unpack_archive(f"{other}.zip", other)
+        for script, more in (("boot.py", []), ("dkdm.py", ["--rho", "0.01"])):
+            speed = {ROOT: [], other: []}
+            for root in (*speed,) * ROUNDS:
+                out = Path(aside) / f"{script}-{root.name}-{len(speed[root])}"
+                run(sys.executable, root / script, "--steps", str(config.steps), "--compare", "10",
+                    "--out", out, *more)
+                speed[root].append(training_speed(out / "log.csv"))
+            here, there = map(statistics.median, speed.values())
+            print(f"{script}: {here:.1f} images/s here, {there:.1f} at {config.against}: "
+                  f"{here / there:.2f} times", flush=True)
+
+
+def beside_peers(config):
+    """Prints a row of a table for each kind of work whose name begins with config.only."""
+    print("| work | batch | ours, images/s | as released | ratio |\n|---|---|---|---|---|")
+    for name in filter(lambda name: name.startswith(config.only), PEERS):
+        speed, batch = {"ours": [], "theirs": []}, PEERS[name][0]
+        for side in (*speed,) * ROUNDS:
+            times = run(sys.executable, "-m", "extras.speed", "--peers",
+                        Path(config.peers).resolve(), "--one", side, name).split("times:")[1]
+            speed[side] += [batch / float(s) for s in times.split()]
+        here, there = map(statistics.median, speed.values())
+        print(f"| {name} | {batch} | {here:.3g} | {there:.3g} | {here / there:.2f} |", flush=True)
+
+
+def ours(work, size, batch):
+    """A function that does one step of that work the way our scripts do it, for predictions v."""
+    if work in ("inception", "frechet"):
+        network = eval_fid.ready(eval_fid.FIDInception()).to(memory_format=torch.channels_last)
+        return scoring_step(work, eval_fid.frechet_distance, network)
+    rows, shape = 11 if work == "vit-training" else None, (3, 32, 32)
+    net = dkdm.new_network("tiny" if work == "dkdm" else size, shape, rows, True)
+    model = teachers.DiffusionModel(net, teachers.Schedule("cosine"), shape, None, "v", True)
+    autocast = model.autocast("auto")
+    if work != "dkdm":
+        return network_step(net, work, batch, autocast, torch.optim.Adam, fused=True)
+    net.eval().requires_grad_(False)
+    student, generator = dkdm.new_student(model, size, "v", True), torch.Generator().manual_seed(0)
+    ema, config = copy.deepcopy(student), dkdm.Config(batch=batch).fitted(model)
+    ema.net.requires_grad_(False)
+    pool = dkdm.Pool(dkdm.pool_size(config, 1000), shape, 1000, None, 0.0, generator)
+    pool.i.random_(1000, generator=generator)
+    optimizer = torch.optim.Adam(student.net.parameters(), fused=True)
+    arguments = student, model, pool, ema, optimizer, 0, config, generator, autocast
+    return lambda: dkdm.training_step(*arguments)
+
+
+def theirs(work, size, batch, folder):
+    """The same work in the code as released: single precision, its own optimizer step."""
+    if work in ("inception", "frechet"):
+        from pytorch_fid import fid_score, inception
+        inception.load_state_dict_from_url = lambda *_, **__: eval_fid.FIDInception().state_dict()
+        network = inception.InceptionV3([3]).eval()
+        distance = fid_score.calculate_frechet_distance
+        return scoring_step(work, distance, lambda images: network(images / 255))
+    peer = {"vit-training": "DiT", "dkdm": "DKDM/guided-diffusion"}.get(work, "guided-diffusion")
+    sys.path.insert(0, str(folder / peer))
+    if work == "vit-training":
+        from models import DiT
+        net = DiT(input_size=32, in_channels=3, num_classes=10, **vit.SIZES[size])
+        return network_step(net, work, batch, contextlib.nullcontext, torch.optim.AdamW)
+    from guided_diffusion.unet import UNetModel
+    net, teacher = (UNetModel(32, 3, out_channels=6, **{"use_scale_shift_norm": True}
+                              | unet.SIZES[name]) for name in (size, "tiny"))
+    if work == "dkdm":
+        return released_dkdm_step(net, teacher.eval(), batch)
+    return network_step(net, work, batch, contextlib.nullcontext, torch.optim.AdamW)
+
+
+def network_step(net, work, batch, autocast, optimizer, **options):
+    """A forward pass, or forward, backward and an optimizer step on the squared output."""
+    training, optimizer = work.endswith("training"), optimizer(net.parameters(), **options)
+    inputs = torch.randn(batch, 3, 32, 32), torch.randint(1000, (batch,))
+    labels = (torch.arange(batch) % 10,) if work.startswith("vit") else ()
+    net.train(training)
+
+    def step():
+        with torch.inference_mode(not training), autocast():
+            out = net(*inputs, *labels)
+        if training:
+            optimizer.zero_grad()
+            out.float().square().mean().backward()
+            optimizer.step()
+
+    return step
+
+
+def scoring_step(work, distance, network):
+    """50 images of 32 x 32 through Inception, or a Frechet distance in 2,048 dimensions."""
+    images = torch.randint(256, (50, 3, 32, 32), dtype=torch.uint8)
+    if work == "inception":
+        return torch.inference_mode()(lambda: network(images))
+    a, b = np.random.default_rng(0).standard_normal((2, 4096, 2048))
+    moments = a.mean(0), np.cov(a, rowvar=False), b.mean(0), np.cov(b, rowvar=False)
+    return lambda: distance(*moments)
+
+
+def released_dkdm_step(student, teacher, batch):
+    """The released loop in one process, fed with noise in place of its prepared pool."""
+    world = types.SimpleNamespace(rank=0, size=1, Get_rank=lambda: 0, Get_size=lambda: 1,
+                                  bcast=lambda x, root: x)
+    sys.modules["mpi4py"] = types.SimpleNamespace(MPI=types.SimpleNamespace(COMM_WORLD=world))
+    sys.modules["blobfile"] = types.ModuleType("blobfile")
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    from guided_diffusion import dist_util, logger, script_util, train_util_kd
+    from guided_diffusion.resample import create_named_schedule_sampler
+    aside = tempfile.TemporaryDirectory()
+    logger.configure(aside.name, format_strs=[])
+    dist_util.setup_dist()
+    teachers_chain, chain = (script_util.create_gaussian_diffusion(
+        steps=1000, learn_sigma=True, noise_schedule="cosine", rescale_learned_sigmas=False,
+        timestep_respacing="1000") for _ in range(2))
+    teachers_chain.kd = True
+    with open(Path(aside.name) / "pool.pkl", "wb") as f:
+        pickle.dump({"total_t": np.random.randint(1, 1000, 400 * batch),
+                     "total_x_t_1": np.random.randn(400 * batch, 3, 32, 32).astype("f4")}, f)
+    common = dict(teacher_diffusion=teachers_chain, teacher_model=teacher, class_cond=False,
+                  microbatch=-1, teacher_image_size=32, clip_denoised=True)
+    loader = train_util_kd.KDTeacherLoader(
+        student_diffusion=chain, batch=batch, teacher_batch=batch, rank=0, world_size=1, BATCH=0.4,
+        tempfile=f.name, choice="dynamic_iterative_distillation", **common)
+    loop = train_util_kd.KDTrainLoop(
+        model=student, diffusion=chain, student_image_size=32, batch_size=batch, lr=1e-4,
+        teacher_batch_size=batch, teacher_loader=loader, ema_rate="0.9999", log_interval=10,
+        save_interval=10**9, cache_save_interval=-1, resume_checkpoint="", USE_LOG=False,
+        schedule_sampler=create_named_schedule_sampler("uniform", chain), **common)
+    batches = iter(loader.iter)
+
+    def step():  # the loader calls the teacher and puts the last batch back
+        loop.run_step(*next(batches))
+
+    step.aside = aside  # the loader reads it at its first batch
+    return step
+
+
+def main():
+    config = Config.parse()
+    if config.one:
+        (side, name), folder = config.one, Path(config.peers)
+        torch.manual_seed(0)
+        work = *name.split(), PEERS[name][0]
+        step = ours(*work) if side == "ours" else theirs(*work, folder)
+        return print("times:", *seconds(step, PEERS[name][1]))
+    if config.peers:
+        return beside_peers(config)
+    return beside_revision(config) if config.against else profile()
+
+
+if __name__ == "__main__":
+    teachers.run_script(main)

@@ -1,0 +1,576 @@
+"""Tests of the extras: training from data, and pipelines of diffusers against the library."""
+
+import copy
+import dataclasses
+import functools
+import json
+import math
+import shutil
+import string
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import boot
+import dkdm
+import eval_fid
+import teachers
+import unet
+from extras import diffusers_teacher, train_features, train_teacher
+from teachers import UserError
+
+# ------------------------------------------------------------------------------------------------
+# train_teacher.py and train_features.py
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """Makes "nano" a much smaller network, and a run's pictures cheap."""
+    ddim = teachers.DiffusionModel.ddim
+    monkeypatch.setitem(unet.SIZES, "nano", dict(
+        model_channels=32, num_res_blocks=1, attention_resolutions=(), channel_mult=(1,)))
+    monkeypatch.setattr(teachers.DiffusionModel, "ddim",
+                        lambda self, x, steps, *more: ddim(self, x, min(steps, 2), *more))
+
+
+def some_images(n, size):
+    return np.random.default_rng(0).integers(0, 256, (n, size, size, 3), dtype=np.uint8)
+
+
+SHORT = dict(steps=6, batch=4, lr=2e-3, ema=0.3, device="cpu", precision="fp32")
+
+
+def a_run(tmp_path):
+    """The configuration of a short run on 20 images of 3 classes."""
+    np.savez(tmp_path / "images.npz", arr_0=some_images(20, 8), arr_1=np.arange(20) % 3)
+    return train_teacher.Config(str(tmp_path / "images.npz"), network="nano",
+                                out=str(tmp_path / "run"), **SHORT)
+
+
+def test_hybrid_loss_agrees_with_the_reference():
+    """At i = 0, 1, 500, 999; the reference approximates the normal CDF, hence 0.2 % at i = 0."""
+    image = (torch.sin(torch.arange(16.0)).reshape(4, 1, 2, 2) * 127.5).round() / 127.5
+    image[0, 0, 0, 0], image[3, 0, 0, 0] = 1, -1
+    noise = torch.cos(1.7 * torch.arange(16.0)).reshape(4, 1, 2, 2)
+    i, schedule = torch.tensor([0, 1, 500, 999]), teachers.Schedule("cosine")
+    alpha, sigma = schedule.levels(i, image)
+    x, shift = alpha * image + sigma * noise, i.reshape(-1, 1, 1, 1) / 1000
+    out = torch.cat([torch.sin(2 * x + shift), torch.cos(x - shift)], dim=1)
+    simple, vlb = train_teacher.hybrid_loss(out, image, x, noise, i, schedule, "eps")
+    torch.testing.assert_close(simple, torch.tensor([1.2598947, 0.9145311, 0.2105719, 0.4367506]))
+    torch.testing.assert_close(vlb, torch.tensor([1.7884880, 0.5135935, 0.0009500709, 314.73395]),
+                               rtol=2e-3, atol=0)
+
+
+@pytest.mark.parametrize("predicts", ["eps", "x0", "v"])
+def test_hybrid_loss_of_a_perfect_prediction_is_that_of_its_variance(predicts):
+    """The KL of two Gaussians with one mean; at i = 0 the mass of a Gaussian in its middle bin."""
+    image, noise = torch.linspace(-0.5, 0.5, 24).double().reshape(2, 3, 1, 2, 2)
+    i, schedule = torch.tensor([0, 1, 500]), teachers.Schedule("cosine")
+    alpha, sigma = schedule.levels(i, image)
+    p = {"eps": noise, "x0": image, "v": alpha * noise - sigma * image}[predicts]
+    out = torch.cat([p, torch.ones_like(p)], dim=1).requires_grad_()  # the largest variance, beta
+    simple, vlb = train_teacher.hybrid_loss(out, image, alpha * image + sigma * noise, noise, i,
+                                            schedule, predicts)
+    abar, before = schedule.alphas_cumprod[i], schedule.alphas_cumprod[i - 1]
+    ratio = (1 - before) / (1 - abar)  # of the true step's variance to beta
+    wanted = 0.5 * (ratio - 1 - ratio.log()) / math.log(2)
+    wanted[0] = -torch.erf(1 / 255 / (2 * (1 - abar[0])).sqrt()).log2()
+    torch.testing.assert_close(vlb, wanted)
+    assert simple.abs().max() == 0
+    gradient, = torch.autograd.grad(vlb.sum(), out)
+    assert gradient[:, :1].abs().max() == 0 and gradient[:, 1:].abs().max() > 0
+
+
+def picture_folder(path, *names, **how):
+    """The same picture under each name: 40 x 30, a quarter red at its left, the rest blue."""
+    picture = Image.new("RGB", (40, 30), "blue")
+    picture.paste((255, 0, 0), (0, 0, 10, 30))
+    for name in names:
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        picture.save(path / name, **how)
+    return str(path)
+
+
+def read(**options):
+    return train_teacher.read_images(train_teacher.Config(**options))
+
+
+def test_subfolders_are_classes_and_pictures_become_squares_that_stand_upright(tmp_path):
+    folder = picture_folder(tmp_path / "pets", "dogs/a.png", "cats/b.png", "cats/c.jpg", ".x/d.png")
+    images, labels = read(data=folder, size=16)
+    assert images.shape == (3, 3, 16, 16) and labels.tolist() == [0, 0, 1]  # cats come first
+    assert images[:, 0, :, 0].min() > 200 and images[:, 0, :, 4:].max() < 50  # red: a sixth
+    exif = Image.Exif()
+    exif[274] = 6  # the camera was held upright: left is above
+    images, labels = read(data=picture_folder(tmp_path / "flat", "a.jpg", "b.jpg", exif=exif))
+    assert images.shape == (2, 3, 40, 30) and labels.tolist() == [0, 0]
+    assert images[:, 0, :8].min() > 200 and images[:, 0, 12:].max() < 50
+
+
+def test_npz_files_are_joined_without_the_test_images(tmp_path):
+    pixels, labels = some_images(30, 8), np.arange(30) % 4
+    for k, name in enumerate(("train-0", "train-1", "test-0")):
+        part = slice(10 * k, 10 * k + 10)
+        np.savez(tmp_path / f"{name}.npz", arr_0=pixels[part], arr_1=labels[part])
+    images, found = read(data=str(tmp_path))
+    assert np.array_equal(images.permute(0, 2, 3, 1), pixels[:20])
+    assert found.tolist() == labels[:20].tolist()
+    assert read(data=str(tmp_path / "test-0.npz"), size=4)[0].shape == (10, 3, 4, 4)
+
+
+def test_mnist_is_read_from_its_own_files(tmp_path):
+    raw, pixels = tmp_path / "MNIST/raw", some_images(12, 28)[..., 0]
+    raw.mkdir(parents=True)
+    count, labels = b"\0\0\0\x0c", bytes(k % 10 for k in range(12))
+    for split in ("train", "t10k"):
+        (raw / f"{split}-images-idx3-ubyte").write_bytes(
+            b"\0\0\x08\x03" + count + b"\0\0\0\x1c\0\0\0\x1c" + pixels.tobytes())
+        (raw / f"{split}-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x01" + count + labels)
+    images, found = read(dataset="mnist", data=str(tmp_path))
+    assert np.array_equal(images[:, 0], pixels) and found.tolist() == list(labels)
+
+
+def test_a_run_resumed_equals_one_never_stopped_and_leaves_a_teacher(tmp_path, tiny, monkeypatch):
+    config, out, step = a_run(tmp_path), str(tmp_path / "other"), train_teacher.training_step
+    model = teachers.load_teacher(str(train_teacher.train(config)))
+    assert model.num_classes == model.null_label == 3 and model.image_shape == (3, 8, 8)
+    assert (tmp_path / "run/samples/step_000006.png").is_file()
+
+    def stopping(*args):
+        if args[5] == 3:
+            raise KeyboardInterrupt
+        return step(*args)
+
+    monkeypatch.setattr(train_teacher, "training_step", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        train_teacher.train(dataclasses.replace(config, out=out))
+    monkeypatch.setattr(train_teacher, "training_step", step)
+    train_teacher.train(train_teacher.Config.parse(["--out", out, "--resume"]))
+    one, two = (teachers.read(Path(folder) / "last.pt") for folder in (config.out, out))
+    assert [row["simple"] for row in one["log"]] == [row["simple"] for row in two["log"]]
+    for part in ("net", "ema"):
+        assert all(torch.equal(w, two[part][name]) for name, w in one[part].items())
+
+
+def test_a_teacher_is_optimized_exactly_as_a_student_of_dkdm(tmp_path, tiny, monkeypatch):
+    """Adam, its learning rate at each step, clipping, averaging: tables compare the two."""
+    seen, lerp, clip = [], torch.Tensor.lerp_, torch.nn.utils.clip_grad_norm_
+
+    class Adam(torch.optim.Adam):
+        def __init__(self, parameters, *args, **named):
+            seen.append((args, named))
+            super().__init__(parameters, *args, **named)
+
+        def step(self):
+            seen.append(self.param_groups[0]["lr"])
+            super().step()
+
+    monkeypatch.setattr(torch.optim, "Adam", Adam)
+    monkeypatch.setattr(torch.Tensor, "lerp_", lambda a, b, w: seen.append(w) or lerp(a, b, w))
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_",
+                        lambda p, *limit: seen.append(limit) or clip(p, *limit))
+    path = train_teacher.train(a_run(tmp_path))
+    teacher, seen[:] = list(seen), []
+    dkdm.train(dkdm.Config(str(path), mode="shuffled", compare=1, out=str(tmp_path / "s"), **SHORT))
+    assert teacher == seen and len(seen) > 50
+
+
+@pytest.mark.parametrize(("options", "says"), [
+    ("", "give --data or --dataset"), ("--dataset imagenet", "--dataset"), ("--steps 0", "--steps"),
+    ("--data nowhere", "nowhere"), ("--data nowhere.npz", "nowhere.npz"),
+    ("--data empty", "no usable images in empty"), ("--data broken --size 8", "broken/cats/3.png"),
+    ("--data deep", "deep/a.png: mode I;16"), ("--data sizes", "several sizes need --size"),
+    ("--data cut.npz", "cut.npz"), ("--data float.npz", "arr_0 is float64"),
+    ("--data nothing.npz", "arr_0 is not a file"), ("--data minus.npz", "arr_1 is int64 (4,)"),
+    ("--data few.npz", "arr_1 is int64 (3,)"),
+    ("--data good.npz --size 9", "tiny does not fit images of 3 x 9 x 9"),
+    ("--data good.npz --out empty", "--resume"), ("--out empty --resume", "no run to resume"),
+])
+def test_bad_input_is_refused_in_one_line(tmp_path, capsys, monkeypatch, options, says):
+    monkeypatch.chdir(tmp_path)
+    for name in ("empty", "deep"):
+        Path(name).mkdir()
+    Image.fromarray(np.zeros((8, 8), np.uint16)).save("deep/a.png")
+    picture_folder(Path("sizes"), "a.png")
+    Image.new("RGB", (30, 40)).save("sizes/b.png")
+    picture_folder(Path("broken"), "cats/2.png", "cats/3.png")
+    Path("broken/cats/3.png").write_bytes(Path("broken/cats/2.png").read_bytes()[:-60])
+    images = some_images(4, 8)
+    for name, arrays in dict(float=[images / 255], good=[images, [0, 1, 2, 0]],
+                             minus=[images, [0, 1, 2, -1]], few=[images, [0, 1, 2]]).items():
+        np.savez(f"{name}.npz", *arrays)
+    np.savez("nothing.npz", images=images)
+    Path("cut.npz").write_bytes(Path("good.npz").read_bytes()[:-200])
+    before = sorted(Path().rglob("*"))
+    monkeypatch.setattr(sys, "argv", ["train_teacher.py", *options.split()])
+    with pytest.raises(SystemExit) as stop:
+        teachers.run_script(train_teacher.main)
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and says in said.splitlines()[-1] and "Traceback" not in said
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_the_feature_network_trains_and_its_statistics_fit_it(tmp_path, monkeypatch):
+    """Two classes that differ in colour are learned; the files are those that scoring reads."""
+    pixels, labels = some_images(600, 32) // 4, torch.arange(600) % 2
+    pixels[1::2, ..., 0] += 150
+    images, out = torch.from_numpy(pixels).permute(0, 3, 1, 2), tmp_path / "net.pt"
+    monkeypatch.setattr(eval_fid, "cifar10", lambda folder, split="train": (images, labels))
+    config = train_features.Config(epochs=2, batch=20, lr=0.02, out=str(out), device="cpu")
+    assert train_features.train(config) > 0.95
+    monkeypatch.setattr(eval_fid, "CIFAR10NET", out)
+    monkeypatch.setattr(eval_fid, "CIFAR10NET_TRAIN", tmp_path / "net_train.npz")
+    np.savez(tmp_path / "images.npz", arr_0=pixels)
+    scores = eval_fid.score(eval_fid.Config(str(tmp_path / "images.npz"), features="cifar10",
+                                            device="cpu"))["scores"]
+    assert abs(scores["FID-cifar10net@600"]) < 1e-3 and scores["recall-cifar10net@600"] > 0.99
+    with pytest.raises(teachers.UserError, match="new file"):
+        train_features.train(config)
+
+
+# ------------------------------------------------------------------------------------------------
+# diffusers_teacher.py, on tiny random pipelines
+
+PIPELINES = ("ddpm", "classes", "ldm", "sd", "if")
+
+
+def build_pipeline(family, predicts):
+    """A random pipeline: ddpm (pixels), classes (pixels, labels), ldm (VQ latents), sd (KL latents,
+    prompts), if (pixels, prompts, learned variance)."""
+    import diffusers
+    import transformers
+    torch.manual_seed(0)
+    small = dict(sample_size=8, layers_per_block=1, block_out_channels=(8, 8), norm_num_groups=4,
+                 attention_head_dim=4)
+    plain = small | dict(down_block_types=["DownBlock2D"] * 2, up_block_types=["UpBlock2D"] * 2)
+    cross = small | dict(down_block_types=["DownBlock2D", "CrossAttnDownBlock2D"],
+                         up_block_types=["CrossAttnUpBlock2D", "UpBlock2D"], cross_attention_dim=16)
+    auto = dict(down_block_types=["DownEncoderBlock2D"] * 2, block_out_channels=(8, 8),
+                up_block_types=["UpDecoderBlock2D"] * 2, layers_per_block=1, norm_num_groups=4)
+    text = dict(num_hidden_layers=1, num_attention_heads=2, hidden_size=16, intermediate_size=16)
+    betas = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
+                 clip_sample=False, steps_offset=1)
+    if family in ("ddpm", "classes"):
+        pipeline = diffusers.DDPMPipeline(
+            diffusers.UNet2DModel(num_class_embeds=3 if family == "classes" else None, **plain),
+            diffusers.DDPMScheduler(prediction_type=predicts))
+    elif family == "ldm":
+        pipeline = diffusers.LDMPipeline(
+            diffusers.VQModel(latent_channels=3, num_vq_embeddings=16, scaling_factor=0.5, **auto),
+            diffusers.UNet2DModel(**plain),
+            diffusers.DDIMScheduler(prediction_type=predicts, **betas))
+    elif family == "if":
+        pieces = ["<pad>", "</s>", "<unk>", "\u2581", *string.ascii_lowercase]
+        pipeline = diffusers.IFPipeline(
+            transformers.T5Tokenizer(vocab=[(piece, -1.0) for piece in pieces], extra_ids=0),
+            transformers.T5EncoderModel(transformers.T5Config(
+                vocab_size=len(pieces), d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)),
+            diffusers.UNet2DConditionModel(
+                in_channels=3, out_channels=6, encoder_hid_dim=16, addition_embed_type="text",
+                addition_embed_type_num_heads=2, **cross),
+            diffusers.DDPMScheduler(beta_schedule="squaredcos_cap_v2",
+                                    variance_type="learned_range", thresholding=True),
+            None, None, None, requires_safety_checker=False)
+    else:
+        letters = string.ascii_lowercase
+        pieces = [*letters, *(c + "</w>" for c in letters), "<|startoftext|>", "<|endoftext|>"]
+        pipeline = diffusers.StableDiffusionPipeline(
+            diffusers.AutoencoderKL(latent_channels=4, **auto),
+            transformers.CLIPTextModel(transformers.CLIPTextConfig(
+                vocab_size=len(pieces), max_position_embeddings=12, bos_token_id=52,
+                eos_token_id=53, **text)),
+            transformers.CLIPTokenizer({piece: k for k, piece in enumerate(pieces)}, [],
+                                       model_max_length=12),
+            diffusers.UNet2DConditionModel(in_channels=4, out_channels=4, **cross),
+            diffusers.DDIMScheduler(prediction_type=predicts, **betas),
+            None, None, requires_safety_checker=False)
+    pipeline.set_progress_bar_config(disable=True)
+    for part in pipeline.components.values():
+        if isinstance(part, nn.Module):
+            part.eval()  # T5 has dropout
+    return pipeline
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory):
+    """A function that makes a pipeline once: (pipeline, its name for convert, prompts' file)."""
+    pytest.importorskip("diffusers")
+    folder = tmp_path_factory.mktemp("pipelines")
+    prompts = folder / "prompts.txt"
+    prompts.write_text("a red cat\n\n  a dog \nThe Sea\n", encoding="utf-8")
+
+    @functools.cache
+    def make(family, predicts="epsilon"):
+        pipeline, path = build_pipeline(family, predicts), folder / f"{family}-{predicts}"
+        pipeline.save_pretrained(path)
+        return pipeline, f"diffusers:{path}", str(prompts) if "tokenizer" in dir(pipeline) else ""
+    return make
+
+
+def load(saved, family, predicts="epsilon"):
+    """(pipeline, the model that a checkpoint of it holds), in single precision."""
+    pipeline, source, prompts = saved(family, predicts)
+    torch.manual_seed(0)
+    return pipeline, teachers.build(diffusers_teacher.convert(source, prompts), source)
+
+
+@pytest.fixture
+def small_student(monkeypatch):
+    monkeypatch.setitem(unet.SIZES, "nano", dict(
+        model_channels=32, num_res_blocks=1, attention_resolutions=(), channel_mult=(1,)))
+
+
+@pytest.mark.parametrize("predicts", ["epsilon", "v_prediction", "sample"])
+@pytest.mark.parametrize("family", ["ddpm", "ldm"])
+def test_x0_is_that_of_diffusers_schedulers(saved, family, predicts):
+    pipeline, teacher = load(saved, family, predicts)
+    assert teacher.schedule.clip == (family == "ddpm")
+    pipeline.scheduler.set_timesteps(1000)
+    for i in (0, 10, 500, 990):
+        x, index = torch.randn(2, 3, 8, 8), torch.full((2,), i)
+        with torch.no_grad():
+            out = pipeline.unet(x, i).sample
+        wanted = pipeline.scheduler.step(out, i, x).pred_original_sample
+        _, _, x0, _ = teacher.schedule.p_mean_variance(teacher.eps_form(x, index), x, index)
+        torch.testing.assert_close(x0, wanted, rtol=2e-3, atol=1e-4)
+        if family == "ldm":
+            x0 = teacher.x0(x, (index + 1) / 1000)
+            torch.testing.assert_close(x0, wanted, rtol=2e-3, atol=1e-4)
+
+
+def test_the_learned_variance_is_that_of_diffusers(saved):
+    pipeline, teacher = load(saved, "if")
+    options = dict(pipeline.scheduler.config, thresholding=False)
+    scheduler = type(pipeline.scheduler).from_config(options)
+    x, embedding, c = torch.randn(2, 3, 8, 8), teacher.net.features[[0, 1]], torch.tensor([0, 1])
+    for i in (1, 500, 990):
+        with torch.no_grad():
+            out = pipeline.unet(x, i, embedding).sample
+        generator = torch.Generator().manual_seed(0)
+        wanted = scheduler.step(out, i, x, generator=generator).prev_sample
+        z = torch.randn(x.shape, generator=generator.manual_seed(0))
+        index = torch.full((2,), i)
+        mean, log_variance, _, _ = teacher.schedule.p_mean_variance(
+            teacher.eps_form(x, index, c), x, index)
+        found = mean + (log_variance / 2).exp() * z
+        torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", PIPELINES)
+def test_ddim_is_that_of_diffusers_step_by_step(saved, family):
+    """From the same noise, guided where there are prompts: the inputs of each call, the image."""
+    import diffusers
+    pipeline, teacher = load(saved, family)
+    options = dict(pipeline.scheduler.config, steps_offset=0, set_alpha_to_one=True,
+                   timestep_spacing="leading", thresholding=False,
+                   clip_sample=teacher.schedule.clip, variance_type="fixed_small")
+    scheduler = diffusers.DDIMScheduler.from_config(options)
+    scheduler.set_timesteps(5)
+    x, C = torch.randn(2, *teacher.image_shape), teacher.image_shape[0]
+    c = torch.tensor([2, 0]) if teacher.num_classes else None
+    w = 3.0 if teacher.pipeline.prompts else 1.0
+    seen = []
+    teacher.net.register_forward_pre_hook(lambda net, inputs: seen.append(inputs[0][:2]))
+    image = teacher.ddim(x, 5, c, w)
+    for k, i in enumerate(scheduler.timesteps):
+        torch.testing.assert_close(seen[k], x, rtol=1e-3, atol=1e-4)
+        with torch.no_grad():
+            if w == 1:
+                out = pipeline.unet(x, i, c).sample
+            else:
+                texts = pipeline.encode_prompt(
+                    ["The Sea", "a red cat", "", ""], device="cpu", num_images_per_prompt=1,
+                    do_classifier_free_guidance=False)[0]
+                both = pipeline.unet(x.repeat(2, 1, 1, 1), i, texts).sample[:, :C]
+                with_text, without = both.chunk(2)
+                out = without + w * (with_text - without)
+        # the clipped output, as in ADM's sampler and ours
+        x = scheduler.step(out, i, x, use_clipped_model_output=True).prev_sample
+    torch.testing.assert_close(image, x, rtol=1e-3, atol=1e-4)
+    assert len(seen) == 5 and image.std() > 0.01
+
+
+def test_images_are_those_of_the_whole_stable_diffusion_pipeline(saved):
+    """Prompts, guidance, sampler and decoder, against the pipeline's own call."""
+    pipeline, teacher = load(saved, "sd")
+    pipeline = copy.copy(pipeline)
+    pipeline.scheduler = type(pipeline.scheduler).from_config(
+        dict(pipeline.scheduler.config, steps_offset=0))
+    x = torch.randn(2, 4, 8, 8)
+    wanted = pipeline(["a dog", "a red cat"], latents=x, num_inference_steps=10, guidance_scale=4.0,
+                      height=16, width=16, output_type="pt").images
+    images = teacher.to_images(teacher.ddim(x, 10, torch.tensor([1, 0]), 4.0))
+    assert images.shape == (2, 3, 16, 16)
+    torch.testing.assert_close((images / 2 + 0.5).clamp(0, 1), wanted, rtol=1e-3, atol=1e-3)
+
+
+def test_latents_are_scaled_as_the_autoencoder_says(saved):
+    pipeline, teacher = load(saved, "ldm")
+    images = torch.rand(5, 3, 16, 16) * 2 - 1
+    with torch.no_grad():
+        latents, wanted = pipeline.vqvae.encode(images).latents, pipeline.vqvae(images).sample
+    torch.testing.assert_close(teacher.to_images(latents * 0.5), wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", PIPELINES)
+def test_boot_and_dkdm_on_pipelines(tmp_path, saved, family, monkeypatch, small_student):
+    """Two steps of each from a converted checkpoint."""
+    monkeypatch.chdir(tmp_path)
+    _, source, prompts = saved(family)
+    teachers.convert(teachers.ConvertOptions(source, "teacher.pt", prompts=prompts))
+    teacher = teachers.load_teacher("teacher.pt")
+    pixels = 16 if teacher.pipeline.latents else 8
+    options = dict(teacher="teacher.pt", steps=2, batch=4, device="cpu", compare=10)
+    distances = boot.train(boot.Config(**options, out="boot", guidance=(3.0,) if prompts else None))
+    errors = dkdm.train(dkdm.Config(**options, out="dkdm", rho=0.01))
+    assert np.isfinite([*distances.values(), *errors.values()]).all()
+    student = boot.load_student("boot/student.pt")
+    untrained = boot.Student(teacher, 0.02, student.t_max)
+    pairs = zip(student.parameters(), untrained.parameters(), strict=True)
+    assert 0 < max((a - b).abs().max() for a, b in pairs) < 0.1  # from the teacher's own weights
+    model = teachers.load_teacher("dkdm/student.pt")
+    for some, x in ((student.model, boot.sample(student, teacher.noise(3, 0), teacher.labels(3))),
+                    (model, model.ddim(model.noise(3, 0), 2, model.labels(3)))):
+        images = some.to_images(x)
+        assert images.shape == (3, 3, pixels, pixels) and images.std() > 0.01
+        assert some.schedule.clip == (pixels == 8) and some.pipeline == teacher.pipeline
+        assert torch.equal(some.schedule.alphas_cumprod, teacher.schedule.alphas_cumprod)
+
+
+def test_prompts_can_be_replaced(tmp_path, saved, monkeypatch, small_student):
+    """From the command line. A prompt has the same images under another number."""
+    monkeypatch.chdir(tmp_path)
+    _, source, prompts = saved("sd")
+    Path("new.txt").write_text("a bird\nThe Sea\n")
+
+    def run(script, line):
+        monkeypatch.setattr(sys, "argv", [script.__name__ + ".py", *line.split()])
+        script.main()
+
+    run(teachers, f"convert {source} --prompts {prompts} --out teacher.pt")
+    run(boot, "--teacher teacher.pt --guidance 1 4 --steps 1 --compare 10 --out boot")
+    run(dkdm, "--teacher teacher.pt --steps 1 --compare 1 --rho 0.01 --out dkdm")
+    run(teachers, "convert teacher.pt --prompts new.txt --out new.pt")
+    run(teachers, "convert boot/student.pt --prompts new.txt --out boot.pt")
+    xi, sea = torch.randn(2, 4, 8, 8), torch.tensor([2, 2])
+    for old, new, load, draw in (
+            ("boot/student.pt", "boot.pt", boot.load_student, boot.sample),
+            ("teacher.pt", "new.pt", teachers.load_teacher, lambda m, x, c: m.ddim(x, 2, c, 2.0))):
+        old, new = load(old), load(new)
+        torch.testing.assert_close(draw(old, xi, sea), draw(new, xi, sea - 1))
+        assert not torch.equal(draw(new, xi, sea - 1), draw(new, xi, sea - 2))
+    assert (new.num_classes, new.pipeline.prompts) == (2, ["a bird", "The Sea"])
+    run(teachers, "sample new.pt --steps 2 --n 4 --guidance 2 --out x.npz")
+    run(boot, "--sample boot.pt --n 3 --guidance 3 --out y.npz")
+    arrays = np.load("x.npz")
+    assert arrays["arr_0"].shape == (4, 16, 16, 3) and arrays["arr_1"].tolist() == [0, 1, 0, 1]
+    assert np.load("y.npz")["arr_0"].shape == (3, 16, 16, 3)
+    for name in ("dkdm/student.pt", "cifar10"):
+        with pytest.raises(UserError, match="leave --prompts out"):
+            diffusers_teacher.convert(name, "new.txt")
+
+
+def test_a_drawn_scale_of_guidance_starts_as_nothing(saved):
+    _, teacher = load(saved, "sd", "v_prediction")
+    student = boot.Student(teacher, 0.02, 0.9, (1.0, 5.0))
+    xi, t, c = torch.randn(3, 4, 8, 8), torch.full((3,), 0.9), torch.arange(3)
+    for w in (1.0, 5.0):
+        with torch.no_grad():
+            image = student(xi, t, c, torch.full((3,), w))
+        torch.testing.assert_close(image, teacher.x0(xi, t, c), rtol=1e-4, atol=1e-5)
+    student(xi, t, c, torch.full((3,), 2.0)).square().mean().backward()
+    assert student.net.net.time_embedding.cond_proj.weight.grad.abs().max() > 0
+
+
+def test_large_networks_compute_their_activations_again(saved, monkeypatch):
+    """Gradient checkpointing: less memory, the same gradients."""
+    gradients = []
+    for large in (10**9, 1000):
+        monkeypatch.setattr(diffusers_teacher, "LARGE", large)
+        _, teacher = load(saved, "sd")
+        student = boot.Student(teacher, 0.02, 0.9).eval()
+        assert student.net.net.is_gradient_checkpointing == (large == 1000)
+        torch.manual_seed(0)
+        nn.init.normal_(student.net.last_layer.weight)
+        student(torch.randn(3, 4, 8, 8), torch.full((3,), 0.5), torch.arange(3)).sum().backward()
+        gradients.append([p.grad for p in student.parameters()])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+INDEX, UNET = "model_index.json", "unet/config.json"
+WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
+REFUSED = [  # pipeline, its file and what is changed there (nothing: all is lost), prompts, message
+    ("sd", INDEX, dict(text_encoder_2=["transformers", "CLIPTextModel"]), "good", "two text enco"),
+    ("sd", INDEX, dict(unet=[None, None]), "good", "changed is not supported: its network is no"),
+    ("sd", INDEX, dict(text_encoder=[None, None]), "good", "no text_encoder"),
+    ("ddpm", INDEX, dict(scheduler=["diffusers", "FlowMatchEulerDiscreteScheduler"]), "",
+     "its FlowMatchEulerDiscreteScheduler has no chain"),
+    ("ddpm", "scheduler/scheduler_config.json", dict(prediction_type="flow"), "", "has no chain"),
+    ("ddpm", INDEX, dict(scheduler=["mine", "Mine"]), "", "mine is code of its own"),
+    ("ddpm", UNET, dict(class_embed_type="identity"), "", "takes more than a noisy image"),
+    ("ddpm", UNET, dict(sample_size=None), "", "does not say the images' size"),
+    ("ddpm", UNET, dict(layers_per_block=2), "", "weights are missing or do not fit"),
+    ("sd", "text_encoder/config.json", dict(num_hidden_layers=2), "good", "weights are missing"),
+    ("ddpm", WEIGHTS, {}, "", "the unet of changed, a UNet2DModel, cannot be loaded"),
+    ("ddpm", "", {}, "", "diffusers:changed, a folder"),
+    ("ddpm", "README.md", {}, "good", "leave --prompts out"),
+    ("sd", "README.md", {}, "", "give it --prompts"),
+    ("sd", "", {}, "none", "none.txt cannot be read .*No such file"),
+    ("sd", "", {}, "empty", "--prompts empty.txt is empty"),
+    ("sd", "", {}, "latin", "UTF-8")]
+
+
+@pytest.mark.parametrize(("family", "file", "values", "prompts", "says"), REFUSED)
+def test_what_is_refused(tmp_path, monkeypatch, saved, family, file, values, prompts, says):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    for name, text in (("empty", b"\n  \n"), ("latin", b"caf\xe9\n"), ("good", b"a cat\n")):
+        Path(f"{name}.txt").write_bytes(text)
+    diffusers_teacher.pipeline_parts.cache_clear()  # other tests' folders had the same name
+    if file:
+        shutil.copytree(saved(family)[1].removeprefix("diffusers:"), "changed")
+        path = Path("changed") / file
+        old = json.loads(path.read_text()) if values else {}
+        path.write_text(json.dumps(old | values))
+    with pytest.raises(UserError, match=says) as refusal:
+        diffusers_teacher.convert("diffusers:changed", prompts and f"{prompts}.txt")
+    assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 600
+
+
+def test_a_prompt_that_is_too_long_is_cut_with_a_warning(tmp_path, capsys, saved):
+    path = tmp_path / "long.txt"
+    path.write_text("short\nabcdefghijklmnop\nabcdefghijxyz\n", encoding="utf-8-sig")
+    content = diffusers_teacher.convert(saved("sd")[1], str(path))
+    said = capsys.readouterr().out
+    assert said.count("warning: cut after 12 of") == 2
+    assert "12 of 18 tokens: abcdefghijklmnop" in said
+    assert content["pipeline"]["prompts"][0] == "short"  # without the byte-order mark
+    short, *long, _ = content["weights"]["features"]
+    assert torch.equal(*long) and not torch.equal(short, long[0])
+
+
+def test_the_library_missing(tmp_path, monkeypatch, capsys):
+    diffusers_teacher.library.cache_clear()
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    line = f"teachers.py convert diffusers:a/b --out {tmp_path}/x.pt"
+    monkeypatch.setattr(sys, "argv", line.split())
+    with pytest.raises(SystemExit) as stop:
+        teachers.run_script(teachers.main)
+    line = capsys.readouterr().err
+    assert stop.value.code == 2 and line.count("\n") == 1
+    assert "pip install -U 'diffusers>=0.35' transformers" in line
+
+
+def test_its_errors_are_one_line_of_the_script_that_calls_it(tmp_path):
+    line = f"convert cifar10 --prompts {tmp_path}/none.txt --out {tmp_path}/x.pt"
+    script = Path(teachers.__file__)
+    done = subprocess.run([sys.executable, script, *line.split()], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("teachers.py: error: --prompts ")

@@ -1,0 +1,300 @@
+"""Trains a teacher from data: improved DDPM, with the choice of what the network predicts.
+
+    python -m extras.train_teacher --data my-pictures --size 32     a class in each subfolder
+    python -m extras.train_teacher --data images.npz
+    python -m extras.train_teacher --dataset cifar10                downloaded by torchvision
+    python boot.py --teacher runs/teacher-cifar10/teacher.pt
+
+The only script that opens a data set. It shares learning rate, averaging and clipping with dkdm.py,
+so a network trained here is the data-based baseline of a DKDM student of the same size.
+
+The images are read once and stay in memory as 8 bits, so a step waits for no file, and a resumed
+run repeats its batches exactly.
+"""
+
+import copy
+import dataclasses
+import math
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torchvision
+from PIL import Image, ImageOps
+from torch import nn
+from torch.utils.data import DataLoader
+from torchvision.transforms import v2
+from tqdm import tqdm
+
+import teachers
+import unet
+import vit
+from dkdm import SAVES, learning_rate, new_network
+from teachers import UserError, opt, per_sample
+
+# ------------------------------------------------------------------------------------------------
+# Data
+
+DATASETS = {"cifar10": torchvision.datasets.CIFAR10, "mnist": torchvision.datasets.MNIST,
+            "fashion-mnist": torchvision.datasets.FashionMNIST,
+            "celeba": torchvision.datasets.CelebA}
+
+
+class PictureFolder(torchvision.datasets.ImageFolder):
+    """Pictures in a folder, a class in each subfolder; without subfolders, one class for all."""
+
+    def find_classes(self, directory):
+        names = sorted(entry.name for entry in os.scandir(directory)
+                       if entry.is_dir() and not entry.name.startswith("."))
+        return names, {name: k for k, name in enumerate(names or [""])}
+
+
+def open_picture(path):
+    """The picture in a file as its camera was held, in RGB. UserError if it cannot be read."""
+    try:
+        with Image.open(path) as picture:
+            if picture.mode[0] in "IF":  # Pillow would make it white
+                raise ValueError(f"mode {picture.mode}, not 8 bits a channel: convert it")
+            return ImageOps.exif_transpose(picture).convert("RGB")
+    except Exception as error:  # a broken file can fail in any way
+        raise UserError(f"{path}: {teachers.one_line(error)}") from None
+
+
+def read_images(config):
+    """The images, uint8 (N, C, H, W), and labels, int64 (N,) or None, that config asks for.
+
+    UserError, which says why, if there are none or they do not go together.
+    """
+    transform = v2.ToImage()
+    if config.size:
+        transform = v2.Compose([v2.Resize(config.size, v2.InterpolationMode.BICUBIC),
+                                v2.CenterCrop(config.size), v2.ToImage()])
+    if not config.data and not config.dataset:
+        raise UserError("no data to train on: give --data or --dataset, see --help")
+    path = Path(config.data or "data")
+    files = [file for file in sorted(path.glob("*.npz")) if not file.name.startswith("test")]
+    try:
+        if config.dataset:
+            dataset = DATASETS[config.dataset](path, transform=transform, download=True)
+        elif files or path.suffix == ".npz":
+            return read_npz(files or [path], transform)
+        else:
+            dataset = PictureFolder(path, transform, loader=open_picture)
+        # A few images are read sooner than worker processes start.
+        workers = min(4, os.cpu_count()) if len(dataset) >= 5000 else 0
+        loader = DataLoader(dataset, 32, num_workers=workers)
+        images = torch.cat([batch for batch, _ in tqdm(loader, desc=f"reading {path}")])
+        labels = getattr(dataset, "targets", None)  # CelebA has attributes instead of classes
+        return images, labels if labels is None else torch.as_tensor(labels)
+    except Exception as error:  # broken data can fail in any way
+        why = teachers.one_line(str(error).strip().split("\n")[-1])  # a worker's has a traceback
+        raise UserError(f"no usable images in {path} ({why}): see --data in --help; pictures of "
+                        "several sizes need --size") from None
+
+
+def read_npz(files, transform):
+    """Images and labels, as read_images() returns them, of .npz files, which are joined."""
+    parts = [np.load(file) for file in files]
+    images = np.concatenate([part["arr_0"] for part in parts])
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
+        raise ValueError(f"arr_0 is {images.dtype} {images.shape}, not uint8 (N, H, W, 1 or 3)")
+    images = torch.from_numpy(images).permute(0, 3, 1, 2)
+    images = torch.cat([transform(part) for part in images.split(1000)]).contiguous()
+    if "arr_1" not in parts[0]:
+        return images, None
+    labels = np.concatenate([part["arr_1"] for part in parts])
+    if labels.dtype.kind not in "iu" or labels.shape != (len(images),) or labels.min() < 0:
+        raise ValueError(f"arr_1 is {labels.dtype} {labels.shape}, not a whole number from 0 on "
+                         "for each image")
+    return images, torch.from_numpy(labels.astype(np.int64))
+
+
+# ------------------------------------------------------------------------------------------------
+# Losses and the training step
+
+
+def hybrid_loss(out, image, x, noise, i, schedule, predicts):
+    """L_simple and L_vlb of each sample (improved DDPM, eq. 16): (B,), (B,).
+
+    out (B, 2C, H, W) is the network's output for x = alpha image + sigma noise at chain indices
+    i (B,) int64. L_simple is the squared error of what the network predicts. L_vlb is the one term
+    of index i, averaged over dimensions, in bits: the KL between the true and the learned step, and
+    at i = 0 the negative log-likelihood of the 8-bit image. No gradient flows from it into the
+    mean.
+    """
+    C = image.shape[1]
+    alpha, sigma = schedule.levels(i, x)
+    target = {"eps": noise, "x0": image, "v": alpha * noise - sigma * image}[predicts]
+    simple = (out[:, :C] - target).square().flatten(1).mean(1)
+
+    x0 = teachers.to_x0(predicts, out[:, :C].detach(), x, alpha.flatten(), sigma.flatten())
+    frozen = torch.cat([(x - alpha * x0) / sigma, out[:, C:]], dim=1)
+    mean, log_variance, _, _ = schedule.p_mean_variance(frozen, x, i, clip=False)
+    step = torch.distributions.Normal(mean, (0.5 * log_variance).exp())
+    true_mean, true_log_variance = schedule.posterior(image, x, i)
+    true_step = torch.distributions.Normal(true_mean, (0.5 * true_log_variance).exp())
+    kl = torch.distributions.kl_divergence(true_step, step)
+    # The chance of the 8-bit value is the mass in its bin of width 2 / 255, open-ended at -1 and 1.
+    upper = torch.where(image > 0.999, 1.0, step.cdf(image + 1 / 255))
+    lower = torch.where(image < -0.999, 0.0, step.cdf(image - 1 / 255))
+    nll = -(upper - lower).clamp(min=1e-12).log()
+    vlb = torch.where(per_sample(i == 0, x).bool(), nll, kl)
+    return simple, vlb.flatten(1).mean(1) / math.log(2)
+
+
+def training_step(model, ema, images, labels, optimizer, step, config, generator, autocast):
+    """One step on random images: changes model, ema and optimizer; returns both losses (2,)."""
+    B, device, schedule = config.batch, generator.device, model.schedule
+    rows = torch.randint(len(images), (B,), generator=generator, device=device)
+    image = images[rows].float() / 127.5 - 1
+    mirrored = torch.rand(B, 1, 1, 1, generator=generator, device=device) < config.flip
+    image = torch.where(mirrored, image.flip(3), image)
+    c = None
+    if labels is not None:
+        dropped = torch.rand(B, generator=generator, device=device) < config.label_dropout
+        c = torch.where(dropped, model.num_classes, labels[rows])
+    i = torch.randint(schedule.T, (B,), generator=generator, device=device)
+    noise = torch.randn(image.shape, generator=generator, device=device)
+    alpha, sigma = schedule.levels(i, image)
+    x = alpha * image + sigma * noise
+    with autocast():
+        out = model.net(x, i, c)
+    simple, vlb = hybrid_loss(out.float(), image, x, noise, i, schedule, model.predicts)
+    both = torch.stack([simple.mean(), vlb.mean()])
+
+    # From here on as in dkdm.py, whose students are compared with networks trained here.
+    optimizer.zero_grad()
+    (both[0] + 0.001 * schedule.T * both[1]).backward()  # vlb: one of T terms
+    both = both.detach()
+    teachers.average_gradients(model.net.parameters(), both)
+    nn.utils.clip_grad_norm_(model.net.parameters(), 1.0)
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(step, config)
+    optimizer.step()
+    decay = min(config.ema, (1 + step) / (10 + step))
+    with torch.no_grad():
+        for average, parameter in zip(ema.net.parameters(), model.net.parameters(), strict=True):
+            average.lerp_(parameter, 1 - decay)
+    return both
+
+
+# ------------------------------------------------------------------------------------------------
+# Configuration
+
+
+@dataclass
+class Config(teachers.Options):
+    """Trains a teacher from data, in a folder of its own."""
+
+    data: str = opt("", "a folder of pictures, its subfolders, if any, the classes, in "
+                        "alphabetical order; or an .npz with arr_0 uint8 (N, H, W, C) and, for "
+                        "classes, arr_1 (N,); or a folder of such files, of which test*.npz are "
+                        "left out. With --dataset, where its files are (default: data)")
+    dataset: str = opt("", "one of torchvision's, downloaded if it is not in --data",
+                       choices=tuple(DATASETS))
+    size: int = opt(None, "pixels of a side: images are resized, and the middle square is kept "
+                          "(default: as they are; 64 for celeba)", 1, 4096)
+    flip: float = opt(0.0, "share of images that are mirrored", 0, 1)
+    network: str = opt("tiny", "named size of the network, a U-Net or a ViT",
+                       choices=(*unet.SIZES, *vit.SIZES))
+    predicts: str = opt("v", "what the network predicts: v, eps or x0",
+                        choices=("v", "eps", "x0"))
+    schedule: str = opt("cosine", "noise schedule", choices=("cosine", "linear"))
+    steps: int = opt(16_000, "training steps", 1, 10**8)
+    batch: int = opt(64, "images a step, of each process", 1, 10**6)
+    lr: float = opt(1e-3, "peak learning rate of Adam; a warm-up, then half a cosine", 1e-9, 10)
+    label_dropout: float = opt(0.1, 'share of labels replaced by "no class", for guidance', 0, 1)
+    ema: float = opt(0.9995, "decay of the averaged weights that are the teacher", 0, 0.99999)
+    seed: int = opt(0, "seed of every random draw", 0, 2**32 - 1)
+    device: str = opt("auto", "auto, cpu, cuda, cuda:N or mps")
+    precision: str = opt("auto", "fp32, bf16 (autocast), or auto: bf16 where it pays",
+                         choices=("auto", "fp32", "bf16"))
+    out: str = opt("", "run folder (default: runs/teacher-NAME, of the data)")
+    resume: bool = opt(False, "go on with the run in --out, with its options")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.dataset == "celeba":
+            self.size = self.size or 64
+        self.out = self.out or f"runs/teacher-{self.dataset or Path(self.data).resolve().stem}"
+
+
+# ------------------------------------------------------------------------------------------------
+# The run
+
+
+def train(config):
+    """Trains a teacher; returns the path of its checkpoint. Leaves in config.out:
+
+    config.json, log.csv, samples/step_XXXXXX.png, teacher.pt (averaged weights) and last.pt (for
+    --resume). Raises UserError for bad input and for a loss that is not finite.
+    """
+    device = teachers.pick_device(config.device)
+    images, labels = (x if x is None else x.to(device) for x in read_images(config))
+    classes = None if labels is None else labels.max().item() + 1
+    if classes == 1:  # as good as none
+        classes = labels = None
+    shape, rows = tuple(images.shape[1:]), None if classes is None else classes + 1
+    tqdm.write(f"{len(images):,} images {shape}, {classes or 'no'} classes")
+    torch.manual_seed(config.seed)  # initial weights
+    net = new_network(config.network, shape, rows, learned_sigma=True).to(device).train()
+    model = teachers.DiffusionModel(net, teachers.Schedule(config.schedule), shape, classes,
+                                    config.predicts, learned_sigma=True)
+    ema = copy.deepcopy(model)
+    ema.net.requires_grad_(False).eval()
+    optimizer = torch.optim.Adam(net.parameters(), config.lr, betas=(0.9, 0.99), fused=True)
+    if device.type == "cuda":  # as in dkdm.py
+        net.to(memory_format=torch.channels_last)
+        ema.net.to(memory_format=torch.channels_last)
+    autocast, generator = model.autocast(config.precision), model.generator(config.seed)
+    parts = {"net": net, "ema": ema.net, "optimizer": optimizer}
+    folder, log = teachers.open_run(config, generator, parts)
+    xi, c = model.noise(64, config.seed), model.labels(64)
+
+    def save(step):
+        teachers.save_run(folder, config, generator, log, parts)
+        checkpoint = ema.checkpoint("teacher", dataclasses.asdict(config))
+        teachers.save(folder / "teacher.pt", checkpoint)
+
+    def picture(step):
+        with autocast():
+            drawn = ema.in_parts(lambda xi, c: ema.ddim(xi, 50, c), xi, c)
+        teachers.save_grid(folder / f"samples/step_{step:06d}.png", drawn)
+
+    start = log[-1]["step"] if log else 0
+    if start == 0:
+        save(0)
+    recent, since, every = [], time.monotonic(), max(1, config.steps // SAVES)
+    steps = tqdm(range(start, config.steps), initial=start, total=config.steps, desc="teacher")
+    for step in steps:
+        recent.append(training_step(model, ema, images, labels, optimizer, step, config, generator,
+                                    autocast))
+        done = step + 1
+        last = done == config.steps
+        saving = last or done % every == 0
+        if done % 10 == 0 or saving:  # reading a loss makes a GPU wait, so not at each step
+            simple, vlb = torch.stack(recent).mean(0).tolist()
+            if not math.isfinite(simple + vlb):
+                raise UserError(f"the loss is not finite at step {done}: lower --lr; {folder} "
+                                "keeps the last good save")
+            speed = len(recent) * config.batch / (time.monotonic() - since)
+            log.append({"step": done, "simple": simple, "vlb": vlb, "images_per_s": speed})
+            steps.set_postfix_str(f"simple {simple:.4f}, vlb {vlb:.4g}")
+            if saving:
+                save(done)
+            if last or done % (4 * every) == 0:
+                picture(done)
+            recent, since = [], time.monotonic()
+    return folder / "teacher.pt"
+
+
+def main():
+    path = train(Config.parse())
+    print(f"Draw it: python teachers.py sample {path}; distil it: python boot.py --teacher {path}")
+
+
+if __name__ == "__main__":
+    teachers.run_script(main)
