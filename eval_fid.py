@@ -549,7 +549,7 @@ def score(config):
         about_ref["of these for precision, recall and KID"] = len(ref["features"])
     name = network.suffix + (f"@{n}" if n < FULL else "")
     if n < FULL:
-        warn(f"{n} samples, not {FULL}: the score is FID{name}; compare it at the same n alone")
+        warn(f"{n} samples, not {FULL}: the score is FID{name}; compare it only at the same number")
     if network.suffix:
         warn(f"{network.name} scores compare only among themselves, not with FID")
     return {"scores": {what + name: value for what, value in scores.items()},

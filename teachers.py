@@ -301,7 +301,8 @@ class DiffusionModel:
 
     def generator(self, seed):
         """A random generator on the model's device; each process has one of its own."""
-        return torch.Generator(self.device).manual_seed(seed + 2**32 * processes()[0])
+        seed += 10**6 * processes()[0]  # a CPU's generator sees the lowest 32 bits of its seed
+        return torch.Generator(self.device).manual_seed(seed)
 
     def noise(self, n, seed):
         """Noise (n, C, H, W) on the CPU; sample k depends on seed and k alone."""
@@ -492,6 +493,9 @@ def build(content, path, device="cpu"):
         net.load_state_dict(weights, assign=True)
         latents = C not in (1, 3) or bool(pipeline and pipeline.latents)
         schedule = Schedule(content["schedule"], content["T"], clip=not latents)
+        levels = torch.cat([torch.ones(1), schedule.alphas_cumprod, torch.zeros(1)])
+        if not (levels.diff() < 0).all():
+            raise ValueError("alphas_cumprod of the schedule do not fall, between 1 and 0")
         return DiffusionModel(net.requires_grad_(False).eval().to(device), schedule, shape, classes,
                               content["predicts"], content["learned_sigma"], pipeline)
     except UserError:
@@ -656,7 +660,7 @@ def average_gradients(parameters, losses):
     """Averages the gradients of parameters, and the losses, over all processes; in place."""
     count = processes()[1]
     if count > 1:
-        values = [p.grad for p in parameters] + [losses]
+        values = [p.grad for p in parameters if p.grad is not None] + [losses]
         flat = torch.cat([value.flatten() for value in values])  # one transfer
         dist.all_reduce(flat)
         parts = (flat / count).split([value.numel() for value in values])
@@ -781,6 +785,7 @@ def draw_images(model, config, draw, source, how, size=64):
 
         with torch.no_grad(), autocast():
             x = draw(more(), None if c is None else c[k:k + size].to(model.device), more)
+            bf16 = torch.is_autocast_enabled(model.device.type)
         if not x.isfinite().all():  # as 8 bits they would look like black pictures
             raise UserError(f"the images of {source} are not finite: train it at a lower --lr")
         images.append(model.to_images(x).cpu())
@@ -789,7 +794,8 @@ def draw_images(model, config, draw, source, how, size=64):
         save_grid(out, images)
     else:
         digest = hashlib.sha256(locate(source).read_bytes()).hexdigest()[:8]
-        made_by = {"images of": str(source), "sha256": digest, "seed": config.seed, **how}
+        made_by = {"images of": str(source), "sha256": digest, **how, "seed": config.seed,
+                   "precision": "bf16" if bf16 else "fp32"}
         pixels = (to_uint8(images) if images.shape[1] in (1, 3) else images).permute(0, 2, 3, 1)
         labels = {} if c is None else {"arr_1": c.numpy()}
         np.savez(out, arr_0=pixels.numpy(), **labels, made_by=json.dumps(made_by))
