@@ -631,10 +631,10 @@ def peak_memory():
 
 
 def pick_device(name):
-    """torch.device for a device's own name or "auto" (cuda, else mps, else cpu). UserError."""
+    """torch.device of that name; "auto" is a GPU, or Apple's, if there is one. UserError."""
     if name == "auto":
-        mps = torch.backends.mps.is_available()
-        name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
+        found = torch.accelerator.current_accelerator()
+        name = found.type if found and torch.accelerator.is_available() else "cpu"
     if name == "cuda":
         name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"  # torchrun's number of this process
     try:
@@ -660,12 +660,9 @@ def average_gradients(parameters, losses):
     """Averages the gradients of parameters, and the losses, over all processes; in place."""
     count = processes()[1]
     if count > 1:
-        values = [p.grad for p in parameters if p.grad is not None] + [losses]
-        flat = torch.cat([value.flatten() for value in values])  # one transfer
-        dist.all_reduce(flat)
-        parts = (flat / count).split([value.numel() for value in values])
-        for value, mean in zip(values, parts, strict=True):
-            value.copy_(mean.view_as(value))
+        for values in (*(p.grad for p in parameters if p.grad is not None), losses):
+            dist.all_reduce(values)
+            values /= count
 
 
 def read_run(folder):

@@ -51,7 +51,8 @@ class Config(teachers.Options):
     """Measures speed: of the parts of a step, or beside another revision or the public code."""
 
     against: str = opt("", "revision of this repository to compare with", metavar="REVISION")
-    steps: int = opt(60, "with --against: training steps of a run", 20)
+    steps: int = opt(400, "with --against: training steps of a run; in short ones, pictures "
+                          "slow down the steps that follow", 20)
     peers: str = opt("", "folder of the clones to compare with", metavar="FOLDER")
     only: str = opt("", "with --peers: rows that begin so", metavar="WORK")
     one: tuple = opt(None, argparse.SUPPRESS, type=str, nargs=2)  # a side and its work
