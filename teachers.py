@@ -869,9 +869,9 @@ def convert(config):
         content = diffusers_teacher.convert(config.source, config.prompts)
     else:
         content = read_checkpoint(config.source, describe(config.arch) if config.arch else None)
+    build(content, config.source)  # refuses what does not fit
     if config.T:
         content = respaced(content, config.T)
-    build(content, config.source)  # refuses what does not fit
     weights = {name: w.half() if w.is_floating_point() else w
                for name, w in content["weights"].items()}
     save(out, content | {"weights": weights})
