@@ -1331,7 +1331,8 @@ def check_equal_runs(one, other):
 
 
 def stop(script, config, where):
-    """A run that ends in its eighth step, or while its third last.pt is written, not in place."""
+    """A run that ends in its eighth step, while its third last.pt is written but not in place, or
+    while its pool is filled."""
     step, replace, count = script.training_step, os.replace, []
 
     def stopping(call, number, of_interest=lambda *args: True):
@@ -1345,14 +1346,16 @@ def stop(script, config, where):
     with pytest.MonkeyPatch.context() as patch:
         if where == "step":
             patch.setattr(script, "training_step", stopping(step, 8))
+        elif where == "filling":
+            patch.setattr(dkdm, "descend", stopping(dkdm.descend, 1))
         else:
             patch.setattr(os, "replace", stopping(replace, 3, lambda a, b: "last.pt" in str(b)))
         with pytest.raises(KeyboardInterrupt):
             script.train(config)
 
 
-@pytest.mark.parametrize("where", ["step", "save"])
-@pytest.mark.parametrize("script", [boot, dkdm])
+@pytest.mark.parametrize(("script", "where"), [
+    (boot, "step"), (boot, "save"), (dkdm, "step"), (dkdm, "save"), (dkdm, "filling")])
 def test_killed_and_resumed_equals_never_stopped(tmp_path, short, script, where):
     tiny(tmp_path / "t.pt")
     more = {} if script is dkdm else dict(guidance=(1.0, 3.0))
@@ -1360,7 +1363,8 @@ def test_killed_and_resumed_equals_never_stopped(tmp_path, short, script, where)
     script.train(whole)
     stopped = dataclasses.replace(whole, out=str(tmp_path / "stopped"))
     stop(script, stopped, where)
-    assert teachers.read_run(stopped.out)["log"][-1]["step"] == (6 if where == "step" else 3)
+    saved = [row["step"] for row in teachers.read_run(stopped.out)["log"]]
+    assert saved[-1:] == {"step": [6], "save": [3], "filling": []}[where]
     torch.manual_seed(99)  # the state of the global generator must not matter
     run(f"{script.__name__}.py", "--resume", "--out", stopped.out)
     check_equal_runs(whole.out, stopped.out)
