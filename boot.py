@@ -324,7 +324,8 @@ def compare(student, teacher, config, autocast, path):
     """Per-pixel MSE to the teacher's 50-step DDIM endpoint: {who: MSE}; draws it, and y_t along t.
 
     On config.compare noise samples with labels in turn: the student in one call, the teacher in 1,
-    2, 5, 10 and 20 steps, all from t_max to t_min. A range of w is spread over the samples.
+    2, 5, 10, 20 and 50 steps (the endpoint itself: 0), all from t_max to t_min. A range of w is
+    spread over the samples.
     """
     n = config.compare
     inputs = (teacher.noise(n, config.seed), teacher.labels(n),
@@ -368,7 +369,8 @@ def sample(student, xi, c=None, guidance=None):
     lowest, highest = student.guidance[0], student.guidance[-1]
     w = torch.as_tensor((lowest + highest) / 2 if guidance is None else guidance).float()
     if not ((lowest <= w) & (w <= highest)).all():
-        raise UserError(f"this student was distilled with guidance {lowest:g} to {highest:g}")
+        made_for = " to ".join(f"{scale:g}" for scale in student.guidance)
+        raise UserError(f"this student was distilled with guidance {made_for}: choose that")
     t = torch.full((len(xi),), student.t_min, device=xi.device)
     return student(xi, t, c, w.to(xi.device).expand(len(xi)))
 

@@ -412,9 +412,9 @@ def train(config):
     if start == 0:
         save(0)  # with the pool as noise: a run that is stopped now fills it again
         if config.mode != "iterative" and config.init == "shuffle":
-            fill_shuffle(pool, teacher, generator, autocast)
+            fill_shuffle(pool, teacher, generator, autocast, teacher.at_once)
         elif config.mode != "iterative":
-            fill_strided(pool, teacher, generator, autocast, config.batch)
+            fill_strided(pool, teacher, generator, autocast, config.batch, teacher.at_once)
         picture(0)
     recent, since, every = [], time.monotonic(), max(1, config.steps // SAVES)
     steps = tqdm(range(start, config.steps), initial=start, total=config.steps, desc="DKDM")

@@ -316,13 +316,18 @@ class DiffusionModel:
             return None
         return torch.arange(n) % self.num_classes if label is None else torch.full((n,), label)
 
+    @property
+    def at_once(self):
+        """How many images to make at once beside a training: 64, or fewer large ones."""
+        return max(1, min(64, 64 * 3 * 32 * 32 // math.prod(self.image_shape)))
+
     @torch.no_grad()
-    def in_parts(self, f, *tensors, size=64, desc=""):
+    def in_parts(self, f, *tensors, desc=""):
         """f(*tensors), each (N, ...) or None, on this model's device; joined, on the CPU.
 
-        `size` rows at a time, fewer for large images; desc: of a progress bar, "" for none.
+        at_once rows at a time; desc: of a progress bar, "" for none.
         """
-        size, found = max(1, min(size, 64 * 3 * 32 * 32 // math.prod(self.image_shape))), []
+        size, found = self.at_once, []
         for k in tqdm(range(0, len(tensors[0]), size), desc=desc, unit="batch", disable=not desc):
             part = (None if x is None else x[k:k + size].to(self.device) for x in tensors)
             found.append(f(*part).cpu())
@@ -760,16 +765,17 @@ def save_grid(path, images, columns=8, labels=()):
     sheet.save(path)
 
 
-def draw_images(model, config, draw, source, how, size=64):
+def draw_images(model, config, draw, source, how, size=None):
     """Writes config.n images to config.out: a grid (.png), or data to be scored (.npz).
 
-    draw(noise, c, more) makes `size` of them at a time; more() is further noise for the same ones.
-    Image k depends on config.seed and k alone. The .npz has arr_0, uint8 (n, H, W, C); arr_1, the
-    labels (n,), if any; and made_by, a JSON text for the score's line: the model's name or path,
-    source, its hash, and how {what: value}. Latents that nothing decodes stay float32.
+    draw(noise, c, more) makes `size` of them at a time (None: at_once); more() is further noise for
+    the same ones. Image k depends on config.seed and k alone. The .npz has arr_0, uint8
+    (n, H, W, C); arr_1, the labels (n,), if any; and made_by, a JSON text for the score's line: the
+    model's name or path, source, its hash, and how {what: value}. Latents that nothing decodes
+    stay float32.
     UserError for a wrong --out, and for images that are not finite.
     """
-    out, n = Path(config.out), config.n
+    out, n, size = Path(config.out), config.n, size or model.at_once
     if out.suffix not in (".png", ".npz") or not out.parent.is_dir():
         raise UserError(f"--out {out}: give a .png or an .npz, in a folder that exists")
     c, autocast, images = model.labels(n, config.label), model.autocast(config.precision), []

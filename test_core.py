@@ -1615,7 +1615,7 @@ BAD = {
         --resume --out boot-run --lr 0.5 | lr was 0.0007 and is 0.5
         --resume --out boot-run --steps 3 --beta 1 | steps was 1 and is 3; beta was 64.0 and is 1.0
         --sample t.pt | t.pt is no student of BOOT: draw it with python teachers.py sample
-        --sample student.pt --guidance 6 | distilled with guidance 1 to 1
+        --sample student.pt --guidance 6 | distilled with guidance 1: choose that
         --sample student.pt --guidance 1 2 | --sample takes one --guidance
         --sample student.pt --label 3 | no class 3: this model has 3 classes
         --sample student.pt --out grid.jpg | --out grid.jpg: give a .png or an .npz""",
