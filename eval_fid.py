@@ -19,9 +19,6 @@ resizing, n and reference agree, so they are printed. FID falls as n grows; pape
     precision    share of samples near a reference image, see precision_recall     1904.06991
     recall       share of reference images near a sample                           1904.06991
     KID          squared MMD with a cubic kernel, unbiased                         1801.01401
-
-As in ADM's evaluation suite, IS leaves out the last layer's bias, sFID takes the first 7 channels
-of one branch in the middle of the network, and precision and recall use 10,000 reference images.
 """
 
 import hashlib
@@ -48,26 +45,7 @@ from teachers import UserError, one_line, opt
 # Scores
 
 FULL = 50_000                # fewer images than this and the score's name says so
-REFERENCE_FEATURES = 10_000  # reference images that precision, recall and KID use
-
-
-class Moments:
-    """Mean and covariance, float64, of rows that come in batches; its memory does not grow."""
-
-    def __init__(self):
-        self.n, self.mean, self.scatter = 0, 0.0, 0.0
-
-    def update(self, rows):
-        """Adds rows (B, d): the update of Chan, Golub and LeVeque, which does not cancel."""
-        rows = (rows.cpu() if rows.device.type == "mps" else rows).double()  # MPS has no float64
-        n, B, mean = self.n, len(rows), rows.mean(0)
-        centred, shift = rows - mean, mean - self.mean
-        self.scatter = self.scatter + centred.T @ centred + shift.outer(shift) * (n * B / (n + B))
-        self.mean, self.n = self.mean + shift * (B / (n + B)), n + B
-
-    def covariance(self):
-        """(d, d), divided by n - 1."""
-        return self.scatter / max(self.n - 1, 1)
+REFERENCE_FEATURES = 10_000  # reference images for precision, recall and KID, as in ADM's suite
 
 
 def frechet_distance(mu1, sigma1, mu2, sigma2):
@@ -93,12 +71,6 @@ def inception_score(probs, splits=10):
     return torch.stack(scores).mean().item()
 
 
-def squared_distances(a, b):
-    """(len(a), len(b)), from rows a and b."""
-    squares = a.square().sum(1)[:, None] + b.square().sum(1)
-    return torch.addmm(squares, a, b.T, alpha=-2).clamp_(min=0)
-
-
 def precision_recall(ref, samples, k=3, block=1000):
     """Improved precision and recall, two floats (eq. 1 and 2).
 
@@ -111,17 +83,16 @@ def precision_recall(ref, samples, k=3, block=1000):
     centre = ref.mean(0)  # distances stay as they are, and their rounding shrinks
     ref, samples = ref - centre, samples - centre
 
-    def radii(points):  # squared; the nearest point is the point itself
-        return torch.cat([squared_distances(part, points).topk(k + 1, largest=False).values[:, k]
+    def radii(points):  # the nearest point is the point itself
+        return torch.cat([torch.cdist(part, points).topk(k + 1, largest=False).values[:, k]
                           for part in points.split(block)])
 
-    ref_radii, sample_radii, inside = radii(ref), radii(samples), 0
-    covered = torch.zeros(len(ref), dtype=torch.bool, device=ref.device)
-    for part, part_radii in zip(samples.split(block), sample_radii.split(block), strict=True):
-        distances = squared_distances(part, ref)
-        inside += (distances <= ref_radii).any(1).sum().item()
-        covered |= (distances <= part_radii[:, None]).any(0)
-    return inside / len(samples), covered.double().mean().item()
+    def covered(points, centres):  # share of points that lie in a ball
+        reach = radii(centres)
+        inside = [(torch.cdist(part, centres) <= reach).any(1) for part in points.split(block)]
+        return torch.cat(inside).double().mean().item()
+
+    return covered(samples, ref), covered(ref, samples)
 
 
 def kernel_distance(ref, samples, subsets=100, size=1000, seed=0):
@@ -143,9 +114,10 @@ def kernel_distance(ref, samples, subsets=100, size=1000, seed=0):
 # ------------------------------------------------------------------------------------------------
 # Feature networks: images uint8 (B, 3, H, W) -> pooled and spatial features, class probabilities
 
-SPATIAL_CHANNELS = 7
+SPATIAL_CHANNELS = 7  # as in ADM's evaluation suite
 INCEPTION = ("https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
-             "pt_inception-2015-12-05-6726825d.pth", "6726825d")  # how its SHA-256 begins
+             "pt_inception-2015-12-05-6726825d.pth")
+INCEPTION_SHA256 = "6726825d"  # how it begins
 CIFAR10NET = teachers.WEIGHTS / "cifar10net.pt"
 CIFAR10NET_TRAIN = teachers.WEIGHTS / "cifar10net_train.npz"  # what it sees in CIFAR-10's 50,000
 
@@ -153,15 +125,11 @@ CIFAR10NET_TRAIN = teachers.WEIGHTS / "cifar10net_train.npz"  # what it sees in 
 def tf1_resize(x, size):
     """x (B, C, H, W) float to (B, C, size, size) as TensorFlow 1 does.
 
-    Bilinear, output pixel i looking at i * H / size: without F.interpolate's half-pixel shift.
+    Bilinear, output pixel i looking at i * H / size: aligned corners, with one more row and column.
     """
-    for dim in (2, 3):
-        length = x.shape[dim]
-        position = torch.arange(size, dtype=torch.float32, device=x.device) * (length / size)
-        low, high = position.long(), (position.long() + 1).clamp(max=length - 1)
-        weight = (position - low).reshape(-1, *[1] * (3 - dim))
-        x = torch.lerp(x.index_select(dim, low), x.index_select(dim, high), weight)
-    return x
+    x = F.pad(x, (0, 1, 0, 1), mode="replicate")
+    x = F.interpolate(x, (size + 1, size + 1), mode="bilinear", align_corners=True)
+    return x[:, :, :-1, :-1]
 
 
 def with_tensorflow_pool(block):
@@ -230,15 +198,11 @@ class Cifar10Net(nn.Module):
             Residual(64), Conv2dNormActivation(64, 128, 3, stride=2), Residual(128), Residual(128))
         self.fc = nn.Linear(128, 10)
 
-    def logits(self, images):
-        """Spatial map (B, 128, 8, 8), pooled features (B, 128), logits (B, 10) of such images."""
-        x = images.float() / 127.5 - 1
-        x = self.body(x.contiguous(memory_format=torch.channels_last))
-        return x, x.mean((2, 3)), self.fc(x.mean((2, 3)))
-
     def forward(self, images):
-        x, pool, logits = self.logits(images)
-        return pool, x[:, :SPATIAL_CHANNELS].flatten(1), logits.softmax(1)
+        x = images.float() / 127.5 - 1
+        x = self.body(x.contiguous(memory_format=torch.channels_last))       # (B, 128, 8, 8)
+        pool = x.mean((2, 3))                                                # (B, 128)
+        return pool, x[:, :SPATIAL_CHANNELS].flatten(1), self.fc(pool).softmax(1)
 
 
 def ready(net):
@@ -262,29 +226,27 @@ def load_network(config, device):
         path, net = config.inception_weights or public_inception(), FIDInception()
     weights = teachers.read(path)
     try:
-        net.load_state_dict(weights["weights"] if config.features == "cifar10" else weights)
+        net.load_state_dict(weights.get("weights", weights))
     except (RuntimeError, TypeError, AttributeError) as error:
         raise UserError(f"{path} does not hold {net.name}: {one_line(error)}") from None
     net.sha256 = sha256(path)
-    if config.features == "inception" and not net.sha256.startswith(INCEPTION[1]):
+    if config.features == "inception" and not net.sha256.startswith(INCEPTION_SHA256):
         warn(f"{path} is not the public Inception file (its SHA-256 begins with {net.sha256[:8]}, "
-             f"not {INCEPTION[1]}): these scores compare with no others")
+             f"not {INCEPTION_SHA256}): these scores compare with no others")
     torch.backends.cudnn.allow_tf32 = False  # its 10-bit products would show in the scores
     return ready(net).to(device, memory_format=torch.channels_last)
 
 
 def public_inception():
     """Path of the public Inception weights, downloaded once. UserError if they cannot be had."""
-    address, begin = INCEPTION
-    path = Path(torch.hub.get_dir()) / "checkpoints" / address.rsplit("/", 1)[1]
+    path = Path(torch.hub.get_dir(), "checkpoints", INCEPTION.rsplit("/", 1)[1])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.is_file():
-            torch.hub.download_url_to_file(address, path, hash_prefix=begin)  # aside, then renamed
+            torch.hub.download_url_to_file(INCEPTION, path, hash_prefix=INCEPTION_SHA256)
     except (OSError, RuntimeError) as error:
-        raise UserError(f"cannot download {address} ({one_line(error)}): put it into {path.parent},"
-                        " name it with --inception-weights, or take --features cifar10, which needs"
-                        " neither file nor network") from None
+        raise UserError(f"cannot download {INCEPTION} ({one_line(error)}): get it elsewhere and "
+                        "name it with --inception-weights, or take --features cifar10") from None
     return path
 
 
@@ -292,42 +254,37 @@ def public_inception():
 # Images
 
 
-@dataclass
-class Images:
-    """A set of images."""
-
-    pixels: torch.Tensor  # uint8 (N, 3, H, W)
-    about: dict           # what they are, for the score's line
-
-    def pixel_hash(self):
-        """SHA-256 of the pixels and their shape, a hexadecimal string."""
-        digest = hashlib.sha256(f"{len(self.pixels)} {tuple(self.pixels.shape[2:])}".encode())
-        for part in self.pixels.split(1000):
-            digest.update(part.contiguous().numpy())
-        return digest.hexdigest()
-
-
-def array_images(array, about):
-    """Images of a tensor uint8 (N, C, H, W); with C = 1 they count as three equal channels."""
-    return Images(array.expand(-1, 3, -1, -1), about)
-
-
 def open_images(path):
-    """Images of arr_0 in an .npz, or of a folder. UserError if they are not 8-bit RGB or gray."""
+    """Images uint8 (N, 3, H, W) of an .npz or a folder, and {what: value} of what they are.
+
+    Gray images get three equal channels. UserError if they are not 8-bit RGB or gray.
+    """
     if Path(path).is_dir():
-        return folder_images(path)
-    arrays = read_npz(path)
-    array = arrays.get("arr_0", np.empty(0))
-    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] not in (1, 3):
+        pixels, made_by = read_folder(path), {}
+    else:
+        arrays = read_npz(path)
+        pixels, made_by = arrays.get("arr_0", np.empty(0)), arrays.get("made_by", "{}")
+        made_by = json.loads(str(made_by))
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] not in (1, 3):
         raise UserError(f"{path} has no images to score: give arr_0, uint8 (N, H, W, 3), or 1 for "
-                        f"gray (here: {array.dtype} {array.shape}); a checkpoint's images are "
+                        f"gray (here: {pixels.dtype} {pixels.shape}); a checkpoint's images are "
                         "drawn by boot.py --sample or teachers.py sample")
-    made_by = arrays["made_by"] or {"images": str(path)}
-    return array_images(torch.from_numpy(array).permute(0, 3, 1, 2), made_by)
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).expand(-1, 3, -1, -1)
+    return images, made_by or {"images": str(path)}
 
 
-def folder_images(path):
-    """Images of all PNGs in a folder and its subfolders, in the order of their names."""
+def read_npz(path):
+    """{name: array} of an .npz. UserError if it cannot be read."""
+    try:
+        with np.load(path) as arrays:
+            return dict(arrays)
+    except Exception as error:  # a broken file can fail in any way
+        raise UserError(f"{path} is not a readable .npz file ({one_line(error)}): give one, or a "
+                        "folder of PNGs") from None
+
+
+def read_folder(path):
+    """Pixels uint8 (N, H, W, 3) of all PNGs in a folder and its subfolders, in order of name."""
     files = sorted(Path(path).rglob("*.png"))
     if not files:
         raise UserError(f"no .png images in {path} (JPEG would change the scores): check the path")
@@ -343,18 +300,17 @@ def folder_images(path):
         except Exception as error:  # a broken file can fail in any way
             raise UserError(f"{file} is not 8-bit RGB or gray of {W} x {H} ({one_line(error)}): "
                             "convert it, or take it away") from None
-    return array_images(torch.from_numpy(pixels).permute(0, 3, 1, 2), {"images": str(path)})
+    return pixels
 
 
 def cifar10(folder, split="train"):
     """CIFAR-10's "train" or "test" images, uint8 (N, 3, 32, 32), and their labels, int64 (N,).
 
-    They come from .npz files in folder (arr_0, arr_1; those called test* are the test split), or
-    from torchvision, which downloads them there. UserError if neither works.
+    From folder's .npz files (arr_0, arr_1) called train* or test*, or else from torchvision, which
+    downloads them there. UserError if neither works.
     """
     try:
-        if files := sorted(Path(folder).glob("*.npz")):
-            files = [file for file in files if file.name.startswith("test") == (split == "test")]
+        if files := sorted(Path(folder).glob(f"{split}*.npz")):
             images, labels = (np.concatenate([np.load(file)[name] for file in files])
                               for name in ("arr_0", "arr_1"))
         else:
@@ -365,8 +321,20 @@ def cifar10(folder, split="train"):
     except Exception as error:  # a broken file or download can fail in any way
         raise UserError(f"no CIFAR-10 {split} images in {folder} ({one_line(error)}): name their "
                         "folder with --data") from None
-    images = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
-    return images, torch.from_numpy(labels.astype(np.int64))
+    return torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(labels.astype(np.int64))
+
+
+def pixel_hash(images):
+    """SHA-256, hexadecimal, of images uint8 (N, 3, H, W) and their shape."""
+    digest = hashlib.sha256(f"{len(images)} {tuple(images.shape[2:])}".encode())
+    for part in images.split(1000):
+        digest.update(part.contiguous().numpy())
+    return digest.hexdigest()
+
+
+def sha256(path):
+    """SHA-256 of a file, hexadecimal."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 # ------------------------------------------------------------------------------------------------
@@ -375,68 +343,49 @@ def cifar10(folder, split="train"):
 STATISTICS = "mu", "sigma", "mu_s", "sigma_s", "features"
 
 
+@torch.no_grad()
 def measure(network, images, batch, device, title, keep=None):
-    """What scoring needs of Images, a dict of tensors: the STATISTICS, and probs.
+    """What scoring needs of images uint8 (N, 3, H, W): the STATISTICS and probs, a dict of tensors.
 
-    mu (d,), sigma (d, d) of pooled and mu_s, sigma_s of spatial features, float64; features (N, d)
-    and probs (N, classes), of these only `keep` rows, evenly spread, if that is given.
+    mu (d,), sigma (d, d) of pooled and mu_s, sigma_s of spatial features, float64; features (N, d),
+    pooled, of these only `keep` rows, evenly spread, if that is given; probs (N, classes).
     """
-    pool, spatial, features, probs, N = Moments(), Moments(), [], [], len(images.pixels)
+    seen, N = [], len(images)
+    for part in tqdm(images.split(batch), title, unit="batch"):
+        seen.append([x.cpu() for x in network(part.to(device))])
+    pool, spatial, probs = (torch.cat(parts) for parts in zip(*seen, strict=True))
     keep = min(keep or N, N)
-    with tqdm(total=N, desc=title, unit=" images", dynamic_ncols=True) as progress:
-        for rows in torch.arange(N).split(batch):
-            part, chosen = images.pixels[rows[0]:rows[-1] + 1], rows * keep % N < keep
-            with torch.no_grad():
-                p, s, q = network(part.to(device))
-            pool.update(p)
-            spatial.update(s)
-            features.append(p.cpu()[chosen])
-            probs.append(q.cpu()[chosen])
-            progress.update(len(part))
-    return {"mu": pool.mean.cpu(), "sigma": pool.covariance().cpu(), "mu_s": spatial.mean.cpu(),
-            "sigma_s": spatial.covariance().cpu(), "features": torch.cat(features),
-            "probs": torch.cat(probs)}
+    measured = {"features": pool[torch.arange(N) * keep % N < keep], "probs": probs}
+    for end, rows in (("", pool), ("_s", spatial)):
+        measured["mu" + end] = rows.double().mean(0)
+        measured["sigma" + end] = torch.cov(rows.double().T, correction=min(1, N - 1))
+    return measured
 
 
 def save_statistics(path, measured, network, count):
-    """Writes an .npz for read_statistics(): STATISTICS, count, and the network's hash."""
+    """Writes an .npz for --ref: STATISTICS, count, and the network's hash; whole or not at all."""
     arrays = {name: measured[name].numpy() for name in STATISTICS}
-    aside = Path(path).with_name(Path(path).name + ".part")
-    with open(aside, "wb") as f:
-        np.savez(f, **arrays, count=np.array(count), network=np.array(network.sha256))
+    aside = Path(path).with_suffix(".part.npz")
+    np.savez(aside, **arrays, count=count, network=network.sha256)
     os.replace(aside, path)
 
 
-def read_npz(path):
-    """{name: array} of what an .npz holds under the names in use; made_by as a dict. UserError."""
-    try:
-        with np.load(path) as arrays:
-            names = [*STATISTICS, "count", "network", "arr_0", "made_by"]
-            found = {name: arrays[name] for name in names if name in arrays}
-        return found | {"made_by": dict(json.loads(str(found.get("made_by", "{}"))))}
-    except Exception as error:  # a broken file can fail in any way
-        raise UserError(f"{path} is not a readable .npz file ({one_line(error)}): give one, or a "
-                        "folder of PNGs") from None
-
-
 def read_statistics(arrays, path, network):
-    """The STATISTICS that read_npz(path) found, as tensors, and count; {} if there is no mu.
+    """Those STATISTICS that are among the arrays of path, as tensors.
 
-    Files of ADM, EDM and clean-fid hold them, too. UserError for those of another network.
+    Files of ADM, EDM and clean-fid hold some, too. UserError for those of another network.
     """
-    if "mu" not in arrays:
-        return {}
-    found = {name: torch.from_numpy(arrays[name]) for name in STATISTICS if name in arrays}
-    fits = str(arrays.get("network", network.sha256)) == network.sha256
-    for d, *names in zip(network.dimensions, ("mu", "mu_s"), ("sigma", "sigma_s"), strict=True):
-        pair = [found[name] for name in names if name in found]
-        fits &= [x.shape for x in pair] in ([], [(d,), (d, d)])
-        fits &= all(x.isfinite().all() for x in pair)
-    if not fits:
+    d, d_s = network.dimensions
+    shapes = {"mu": (d,), "sigma": (d, d), "mu_s": (d_s,), "sigma_s": (d_s, d_s)}
+    found = {name: torch.from_numpy(arrays[name]).double() for name in shapes if name in arrays}
+    fits = str(arrays.get("network", network.sha256)) == network.sha256 and len(found) in (2, 4)
+    if not fits or any(x.shape != shapes[name] or not x.isfinite().all()
+                       for name, x in found.items()):
         raise UserError(f"{path} has statistics that are not finite, or not of {network.name}'s "
-                        f"{network.dimensions[0]} features: measure it again")
-    found = {name: x.float() if name == "features" else x.double() for name, x in found.items()}
-    return found | ({"count": int(arrays["count"])} if "count" in arrays else {})
+                        f"{d} features: measure it again")
+    if "features" in arrays:
+        found["features"] = torch.from_numpy(arrays["features"]).float()
+    return found
 
 
 def reference(config, network, device, size):
@@ -447,28 +396,26 @@ def reference(config, network, device, size):
     """
     path = config.ref or (CIFAR10NET_TRAIN if config.features == "cifar10" else "")
     about, published = {"reference": config.ref or f"{config.dataset} train"}, {}
-    if path and not Path(path).is_dir():
-        arrays = read_npz(path)
+    arrays = read_npz(path) if path and not Path(path).is_dir() else {}
+    if "mu" in arrays:
         published = read_statistics(arrays, path, network)
-        about |= {name: published[name] for name in ("count",) if name in published}
-        if published and config.ref:
-            about["sha256"] = sha256(path)[:8]
-        if published and "arr_0" not in arrays:
+        about |= {"count": int(arrays["count"])} if "count" in arrays else {}
+        about |= {"sha256": sha256(path)[:8]} if config.ref else {}
+        if "arr_0" not in arrays:
             return published, about
-    images = open_images(path) if path else array_images(cifar10(config.data)[0], {})
-    H, W = images.pixels.shape[2:]
+    images, _ = open_images(path) if path else cifar10(config.data)
+    (N, _, H, W), pixels = images.shape, pixel_hash(images)
     if (H, W) != size:
         raise UserError(f"{config.samples} has images of {size[1]} x {size[0]}, the reference of "
                         f"{W} x {H}: make them equal")
-    count, pixel_hash = len(images.pixels), images.pixel_hash()
     if not published:
-        refuse_few(count, "the reference", network, config)
-        about |= {"count": count, "sha256": pixel_hash[:8]}
-    cached = Path(torch.hub.get_dir(), "eval_fid", f"{pixel_hash[:16]}-{network.sha256[:16]}.npz")
+        refuse_few(N, "the reference", network, config)
+        about |= {"count": N, "sha256": pixels[:8]}
+    cached = Path(torch.hub.get_dir(), "eval_fid", f"{pixels[:16]}-{network.sha256[:16]}.npz")
     if not cached.is_file():
         measured = measure(network, images, config.batch, device, "reference", REFERENCE_FEATURES)
         cached.parent.mkdir(parents=True, exist_ok=True)
-        save_statistics(cached, measured, network, count)
+        save_statistics(cached, measured, network, N)
     # ADM's reference files hold 10,000 images, and the statistics of many more
     return read_statistics(read_npz(cached), cached, network) | published, about
 
@@ -478,11 +425,6 @@ def refuse_few(count, who, network, config):
     if count < max(network.dimensions) and not config.allow_few:
         raise UserError(f"{who} has {count} images, and {max(network.dimensions)} features need as "
                         "many, or the distance is far off: make more, or give --allow-few")
-
-
-def sha256(path):
-    """SHA-256 of a file, hexadecimal."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def warn(text):
@@ -498,15 +440,13 @@ class Config(teachers.Options):
     """Scores a set of images against a reference: FID, sFID, IS, precision, recall, KID."""
 
     samples: str = opt("", "what to score: a folder of PNGs, or an .npz with arr_0, uint8 "
-                           "(N, H, W, C), as teachers.py and boot.py write it", positional=True)
+                           "(N, H, W, C)", positional=True)
     dataset: str = opt("cifar10", "reference: the training images of this dataset",
                        choices=("cifar10",))
-    data: str = opt("data", "its folder, of .npz files or torchvision's; downloaded if need be")
-    ref: str = opt("", "another reference: an .npz of images, a folder of PNGs, or an .npz of "
-                       "statistics (mu, sigma)")
+    data: str = opt("data", "its folder: torchvision's, downloaded if need be, or with train*.npz")
+    ref: str = opt("", "another reference: an .npz of images or statistics, or a folder of PNGs")
     features: str = opt("inception", "feature network", choices=("inception", "cifar10"))
-    inception_weights: str = opt("", "path of the Inception weights (default: downloaded once, to "
-                                     "torch.hub's cache)")
+    inception_weights: str = opt("", "path of the Inception weights (default: downloaded once)")
     n: int = opt(None, "score only the first N images", 1)
     batch: int = opt(100, "images at a time; changes nothing but speed and memory", 1)
     device: str = opt("auto", "auto, cpu, cuda, cuda:N or mps")
@@ -520,8 +460,8 @@ def score(config):
     Raises UserError for bad input. Shows progress bars and warnings on stderr.
     """
     device = teachers.pick_device(config.device)
-    network, images = load_network(config, device), open_images(config.samples)
-    found, _, H, W = images.pixels.shape
+    network, (images, about) = load_network(config, device), open_images(config.samples)
+    found, _, H, W = images.shape
     n = config.n or found
     if not 0 < n <= found:
         raise UserError(f"{config.samples} has {found} images, and {n or 1} are asked for")
@@ -529,9 +469,9 @@ def score(config):
         raise UserError(f"{config.samples} has images of {W} x {H}, and --features cifar10 takes "
                         "32 x 32: use --features inception")
     refuse_few(n, config.samples, network, config)
-    images.pixels = images.pixels[:n]
-    if "images" in images.about:  # a file that says only where it is
-        images.about["sha256"] = images.pixel_hash()[:8]
+    images = images[:n]
+    if "images" in about:  # a file that says only where it is
+        about["sha256"] = pixel_hash(images)[:8]
     ref, about_ref = reference(config, network, device, (H, W))
     measured = measure(network, images, config.batch, device, "samples")
     if not measured["features"].isfinite().all():
@@ -548,12 +488,10 @@ def score(config):
         scores["KID"] = kernel_distance(ref["features"], measured["features"])
         about_ref["of these for precision, recall and KID"] = len(ref["features"])
     name = network.suffix + (f"@{n}" if n < FULL else "")
-    if n < FULL:
-        warn(f"{n} samples, not {FULL}: the score is FID{name}; compare it only at the same number")
-    if network.suffix:
-        warn(f"{network.name} scores compare only among themselves, not with FID")
+    if name:
+        warn(f"scores called {name} compare only among themselves, at the same number of images")
     return {"scores": {what + name: value for what, value in scores.items()},
-            "samples": images.about | {"count": n}, "reference": about_ref,
+            "samples": about | {"count": n}, "reference": about_ref,
             "features": {"features": network.name, "sha256": network.sha256[:8],
                          "resize": network.resize, "torch": torch.__version__,
                          "device": str(device)}}

@@ -63,7 +63,7 @@ def train(config):
                 image = crops[rows, :, a, b]
                 mirrored = torch.rand(len(rows), 1, 1, 1) < 0.5
                 image = torch.where(mirrored, image.flip(3), image)
-                _, _, logits = net.logits(image.to(device))
+                logits = net.fc(net(image.to(device))[0])
                 loss = F.cross_entropy(logits, labels[rows].to(device), label_smoothing=0.1)
                 optimizer.zero_grad()
                 loss.backward()
@@ -81,12 +81,11 @@ def train(config):
     saved = eval_fid.ready(saved).to(device, memory_format=torch.channels_last)
     saved.sha256 = eval_fid.sha256(out)
 
-    seen = eval_fid.measure(saved, eval_fid.array_images(images, {}), 100, device,
-                            "training images", eval_fid.REFERENCE_FEATURES)
+    seen = eval_fid.measure(saved, images, 100, device, "training images",
+                            eval_fid.REFERENCE_FEATURES)
     # Rounded, to be small: by 6e-8 of each covariance, and 5e-4 of each feature.
     seen = {name: x.half() if name == "features" else x.float() for name, x in seen.items()}
     eval_fid.save_statistics(statistics, seen, saved, len(images))
-    test_images = eval_fid.array_images(test_images, {})
     probs = eval_fid.measure(saved, test_images, 100, device, "test images")["probs"]
     return (probs.argmax(1) == test_labels).double().mean().item()
 
