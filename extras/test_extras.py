@@ -22,7 +22,7 @@ import dkdm
 import eval_fid
 import teachers
 import unet
-from extras import diffusers_teacher, train_features, train_teacher
+from extras import diffusers_teacher, plot, train_features, train_teacher
 from teachers import UserError
 
 # ------------------------------------------------------------------------------------------------
@@ -574,3 +574,22 @@ def test_its_errors_are_one_line_of_the_script_that_calls_it(tmp_path):
     script = Path(teachers.__file__)
     done = subprocess.run([sys.executable, script, *line.split()], capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.startswith("teachers.py: error: --prompts ")
+
+
+# ------------------------------------------------------------------------------------------------
+# plot
+
+
+def test_a_plot_counts_minutes_of_training_and_leaves_a_picture(tmp_path):
+    pytest.importorskip("matplotlib")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.json").write_text('{"batch": 8}')
+    (run / "log.csv").write_text("step,bootstrap,boundary,mse,images_per_s\n"
+                                 "10,9,0.1,nan,4\n12,8,0.1,0.5,0.4\n")
+    log = plot.read_log(run)
+    assert log["minutes"].tolist() == pytest.approx([20 / 60, 60 / 60])
+    plot.plot(plot.Config(runs=(str(run),), out=str(tmp_path / "x.png")))
+    assert np.asarray(Image.open(tmp_path / "x.png")).std() > 10
+    with pytest.raises(UserError, match="is no run"):
+        plot.read_log(tmp_path)

@@ -1,0 +1,80 @@
+"""Plots runs: their losses by step, and what BOOT reaches by minutes of training.
+
+    pip install matplotlib
+    python -m extras.plot runs/boot-cifar10 --out run.png
+    python -m extras.plot runs/short runs/boot-cifar10 runs/long --out compute.png
+
+Left: each loss in log.csv. Right, for runs of boot.py: the MSE to the teacher's 50-step images at
+each save. Minutes are the images learned from, divided by the speed in log.csv: training alone.
+"""
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import teachers
+from teachers import UserError, one_line, opt
+
+
+@dataclass
+class Config(teachers.Options):
+    """Plots the losses of runs, and the MSE of BOOT's."""
+
+    runs: tuple = opt((), "run folders of boot.py, dkdm.py or extras.train_teacher", type=str,
+                      nargs="+", positional=True)
+    out: str = opt("plot.png", "the picture to write")
+
+
+def read_log(folder):
+    """{column: float array (rows,)} of a run's log.csv, with a column "minutes". UserError."""
+    try:
+        with open(Path(folder) / "log.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
+        batch = json.loads((Path(folder) / "config.json").read_text())["batch"]
+        log = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
+    except (OSError, ValueError, LookupError) as error:
+        raise UserError(f"{folder} is no run with a log ({one_line(error)}): name the --out of a "
+                        "run") from None
+    images = np.diff(log["step"], prepend=0) * batch
+    return log | {"minutes": np.cumsum(images / log["images_per_s"]) / 60}
+
+
+def plot(config):
+    """Writes config.out. UserError for a folder without a log."""
+    try:
+        from matplotlib import pyplot as plt
+    except ImportError:
+        raise UserError("plots need matplotlib: pip install matplotlib") from None
+    logs = {Path(folder).name: read_log(folder) for folder in config.runs}
+    boots = {name: log for name, log in logs.items() if "mse" in log}
+    figure, axes = plt.subplots(1, 2 if boots else 1, figsize=(11 if boots else 6, 4),
+                                layout="constrained", squeeze=False)
+    left, right = axes[0, 0], axes[0, -1]
+    for name, log in logs.items():
+        for loss in log.keys() - {"step", "minutes", "mse", "images_per_s"}:
+            left.plot(log["step"], log[loss], lw=0.8, label=f"{name}: {loss}")
+    left.set(xlabel="step", ylabel="loss", yscale="log")
+    for name, log in boots.items():
+        saved = np.isfinite(log["mse"])
+        right.plot(log["minutes"][saved], log["mse"][saved], ".-", label=name)
+    if boots:
+        right.set(xlabel="minutes of training", ylabel="MSE to the teacher's 50-step images",
+                  yscale="log")
+    for ax in axes.flat:
+        ax.grid(alpha=0.3, which="both")
+        ax.legend()
+    figure.savefig(config.out, dpi=120)
+    plt.close(figure)
+
+
+def main():
+    config = Config.parse()
+    plot(config)
+    print(f"Wrote {config.out}")
+
+
+if __name__ == "__main__":
+    teachers.run_script(main)
