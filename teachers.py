@@ -19,7 +19,6 @@ Images are float32 (B, C, H, W) in [-1, 1]; labels c are int64 (B,).
 """
 
 import argparse
-import contextlib
 import ctypes
 import dataclasses
 import hashlib
@@ -34,14 +33,15 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 import torchvision
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from tqdm import tqdm
 
 import unet
 import vit
 
-ARCHITECTURES = {"unet": unet.UNet, "vit": vit.ViT}
+ARCHITECTURES = {"unet": unet.UNet, "vit": vit.ViT}  # build() adds "diffusers" when it needs it
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 
 
@@ -62,31 +62,26 @@ def per_sample(values, x):
 class Schedule:
     """A noise schedule: the discrete chain, and its continuous-time view.
 
-    name            "cosine" (improved DDPM, eq. 17), "linear" (DDPM's betas, scaled by 1000 / T),
-                    or the alphas_cumprod themselves, a tensor (T,)
-    T               number of steps
-    clip            whether p_mean_variance keeps x0 in [-1, 1]; False for latents
-    alphas_cumprod  (T,) float64, the product of (1 - beta) up to each index: alpha^2 there
-    Raises UserError for an unknown name or T < 1.
+    name  "cosine" (improved DDPM, eq. 17), "linear" (DDPM's betas, scaled by 1000 / T), or a tensor
+          (T,): alphas_cumprod, the product of (1 - beta) up to each index, which is alpha^2
+    clip  whether p_mean_variance keeps x0 in [-1, 1]; False for latents
     """
 
     def __init__(self, name, T=1000, clip=True):
         if torch.is_tensor(name):
-            self.name, self.alphas_cumprod = "given", name.double()
-        elif T < 1:
-            raise UserError(f"a noise schedule needs at least one step, got T = {T}")
+            abar = name.double()
         elif name == "cosine":
             s = torch.arange(T + 1, dtype=torch.float64) / T
             f = torch.cos((s + 0.008) / 1.008 * math.pi / 2) ** 2
             betas = (1 - f[1:] / f[:-1]).clamp(max=0.999)
+            abar = torch.cumprod(1 - betas, dim=0)
         elif name == "linear":
             betas = torch.linspace(1e-4, 0.02, T, dtype=torch.float64) * 1000 / T
+            abar = torch.cumprod(1 - betas, dim=0)
         else:
             raise UserError(f"unknown noise schedule {name!r}: choose cosine or linear")
-        if not torch.is_tensor(name):
-            self.name, self.alphas_cumprod = name, torch.cumprod(1 - betas, dim=0)
-        abar = self.alphas_cumprod
-        self.T, self.clip, self._tables = len(abar), clip, {}
+        self.name, self.T, self.clip, self.alphas_cumprod = name, len(abar), clip, abar
+        self._copies = {}
         self._lam = 0.5 * torch.log((1 - abar) / abar)
         self._alpha, self._sigma = abar.sqrt(), (1 - abar).sqrt()
         # For posterior(). At i = 0 its variance is 0, so the logarithm takes that of i = 1.
@@ -106,9 +101,9 @@ class Schedule:
     def _table(self, name, dtype, device):
         """A table (T,), kept on each device it is asked for: a copy each time makes a GPU wait."""
         key = name, dtype, device
-        if key not in self._tables:
-            self._tables[key] = getattr(self, name).to(dtype).to(device)  # MPS has no float64
-        return self._tables[key]
+        if key not in self._copies:
+            self._copies[key] = getattr(self, name).to(dtype).to(device)  # MPS has no float64
+        return self._copies[key]
 
     def _at(self, i, x, *names):
         """Entries i (B,) of each table, shaped to multiply x (B, ...)."""
@@ -143,16 +138,16 @@ class Schedule:
         return self._at(i, x, "_alpha", "_sigma")
 
     def posterior(self, x0, x, i):
-        """Mean and log-variance of q(x_{i-1} | x_i, x_0) (DDPM, eq. 6 and 7), to go with x."""
+        """Mean and log-variance of q(x_{i-1} | x_i, x_0) (DDPM, eq. 6 and 7)."""
         for_x0, for_x, log_variance = self._at(i, x, "_mean_x0", "_mean_x", "_min_log")
         return for_x0 * x0 + for_x * x, log_variance
 
     def p_mean_variance(self, out, x, i, clip=None):
         """The step p(x_{i-1} | x_i) that an output in eps form asks for (improved DDPM, sec. 3.1).
 
-        out  (B, 2C, ...) predicted noise, then the variance interpolation; or (B, C, ...)
-        x    (B, C, ...) at chain indices i (B,) int64
-        clip keep the predicted x0 in [-1, 1]; None: as the schedule says
+        out   (B, 2C, ...) predicted noise, then the variance interpolation; or (B, C, ...)
+        x     (B, C, ...) at chain indices i (B,) int64
+        clip  keep the predicted x0 in [-1, 1]; None: as the schedule says
         Returns mean, log_variance, x0, and the eps that this x0 implies, each (B, C, ...).
         """
         C = x.shape[1]
@@ -190,9 +185,9 @@ def is_guided(guidance):
 class DiffusionModel:
     """A diffusion network with all that is needed to use it: a teacher, or a student of DKDM.
 
-    Classifier-free guidance with scale w is f(x, null) + w (f(x, c) - f(x, null)), where null is
-    "no class": w = 1 is none, any other takes a second evaluation of the network. The methods take
-    guidance as a number or as one scale for each sample (B,), labels c (B,), or None: "no class".
+    Its methods take labels c (B,), or None: "no class", and the scale w of classifier-free
+    guidance, f(x, no class) + w (f(x, c) - f(x, no class)), a number or (B,). w = 1 is no guidance;
+    any other calls the network twice.
     """
 
     net: torch.nn.Module   # called as net(x, i, c), see unet.py
@@ -245,13 +240,14 @@ class DiffusionModel:
     def x0(self, x, t, c=None, guidance=1.0):
         """f_phi: the clean image (B, C, H, W) predicted from x at continuous times t (B,).
 
-        Clipped to [-1, 1] where it may leave that range far: under guidance, and for models that
-        predict noise, whose errors near t = 1 are divided by a small alpha.
+        Clipped to [-1, 1] under guidance, and for models that predict noise, whose errors near
+        t = 1 are divided by a small alpha.
         """
         p = self._predict(x, t * self.schedule.T - 1, c, guidance)[:, :x.shape[1]]
         x0 = to_x0(self.predicts, p, x, self.schedule.alpha(t), self.schedule.sigma(t))
-        far = self.predicts == "eps" or is_guided(guidance)
-        return x0.clamp(-1, 1) if self.schedule.clip and far else x0
+        if self.schedule.clip and (self.predicts == "eps" or is_guided(guidance)):
+            x0 = x0.clamp(-1, 1)
+        return x0
 
     @torch.no_grad()
     def ddim(self, x_T, steps, c=None, guidance=1.0, t_max=None, t_min=None):
@@ -259,13 +255,15 @@ class DiffusionModel:
 
         Without t_max and t_min: ADM's sampler, at indices 0, k, 2k, ... for the stride k that
         gives `steps` of them (UserError if none does), x0 clipped. With them: `steps` calls at
-        times evenly spaced from t_max to t_min; the last call's x0 is the image, so that one step
-        is f(x_T, t_max). BOOT's student learns a path with the same times that starts at
-        y = f(x_T, t_max) instead of x = x_T, so the two come close but do not meet.
+        times evenly spaced from t_max to t_min; the last call's x0 is the image. BOOT's student
+        learns this path but for its start, which is y = f(x_T, t_max) instead of x = x_T.
         """
         x, B, schedule = x_T, len(x_T), self.schedule
         if t_max is None:
-            indices = ddim_indices(steps, schedule.T)
+            indices = range(0, schedule.T, math.ceil(schedule.T / steps))
+            if len(indices) != steps:
+                raise UserError(f"no whole stride takes {steps} DDIM steps out of a chain of "
+                                f"{schedule.T}: try 10 or 50")
             chain = schedule.respaced(indices)
             for k in reversed(range(steps)):
                 out = self.eps_form(x, torch.full((B,), indices[k], device=x.device), c, guidance)
@@ -284,11 +282,14 @@ class DiffusionModel:
     def ddpm(self, x_T, steps, c=None, guidance=1.0, noises=None):
         """Images (B, C, H, W) from noise x_T by ancestral sampling (improved DDPM), x0 clipped.
 
-        `steps` evenly spaced indices. noises (steps, B, C, H, W), first = largest index, or an
-        iterator of them; None draws them. The last one is not used.
+        `steps` indices, evenly spaced and rounded, with both ends; UserError for more than T.
+        noises: (steps, B, C, H, W), first = largest index, or an iterator of (B, C, H, W), of which
+        the last step takes none; None draws them.
         """
-        x, noises = x_T, None if noises is None else iter(noises)
-        indices = ddpm_indices(steps, self.schedule.T)
+        x, T, noises = x_T, self.schedule.T, None if noises is None else iter(noises)
+        if steps > T:
+            raise UserError(f"{steps} DDPM steps do not fit a chain of {T}: choose 1 to {T}")
+        indices = [round(k * (T - 1) / (steps - 1)) for k in range(steps)] if steps > 1 else [T - 1]
         chain = self.schedule.respaced(indices)
         for k in reversed(range(steps)):
             i = torch.full((len(x),), indices[k], device=x.device)
@@ -296,7 +297,7 @@ class DiffusionModel:
             mean, log_variance, _, _ = chain.p_mean_variance(out, x, torch.full_like(i, k))
             if k == 0:
                 return mean
-            noise = torch.randn_like(x) if noises is None else next(noises)
+            noise = torch.randn_like(x) if noises is None else next(noises).to(x.device)
             x = mean + (0.5 * log_variance).exp() * noise
 
     def generator(self, seed):
@@ -304,9 +305,16 @@ class DiffusionModel:
         seed += 10**6 * processes()[0]  # a CPU's generator sees the lowest 32 bits of its seed
         return torch.Generator(self.device).manual_seed(seed)
 
+    def noises(self, rows, seed):
+        """Yields noise (len(rows), C, H, W) on the CPU; row k's depends on seed and k alone."""
+        streams = [np.random.default_rng([seed, k]) for k in rows]
+        while True:
+            draws = [stream.standard_normal(self.image_shape, np.float32) for stream in streams]
+            yield torch.from_numpy(np.stack(draws))
+
     def noise(self, n, seed):
         """Noise (n, C, H, W) on the CPU; sample k depends on seed and k alone."""
-        return next_noise(self.image_shape, [np.random.default_rng([seed, k]) for k in range(n)])
+        return next(self.noises(range(n), seed))
 
     def labels(self, n, label=None):
         """n labels (n,): all classes in turn, or `label`; None for a model without classes."""
@@ -323,9 +331,9 @@ class DiffusionModel:
 
     @torch.no_grad()
     def in_parts(self, f, *tensors, desc=""):
-        """f(*tensors), each (N, ...) or None, on this model's device; joined, on the CPU.
+        """f(*tensors), each (N, ...) or None, at_once rows at a time; joined, on the CPU.
 
-        at_once rows at a time; desc: of a progress bar, "" for none.
+        desc: of a progress bar, "" for none.
         """
         size, found = self.at_once, []
         for k in tqdm(range(0, len(tensors[0]), size), desc=desc, unit="batch", disable=not desc):
@@ -343,70 +351,47 @@ class DiffusionModel:
         auto is bfloat16 where the hardware computes in it, about twice as fast, but not for models
         that predict noise: near t = 1 their x0 divides the rounding by a small alpha.
         """
-        kind, cpu = self.device.type, getattr(torch.cpu, "get_capabilities", dict)()
-        native = kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        if kind == "cpu":
-            native = any(cpu.get(key) for key in ("avx512_bf16", "amx_bf16", "sve_bf16"))
-        fast = native and self.predicts != "eps" if precision == "auto" else precision == "bf16"
-        return lambda: torch.autocast(kind, torch.bfloat16, enabled=fast)
+        kind, bf16 = self.device.type, precision == "bf16"
+        if precision == "auto" and self.predicts != "eps":
+            if kind == "cuda":
+                bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+            elif kind == "cpu" and hasattr(torch.cpu, "get_capabilities"):
+                can = torch.cpu.get_capabilities()
+                bf16 = any(can.get(key) for key in ("avx512_bf16", "amx_bf16", "sve_bf16"))
+        return lambda: torch.autocast(kind, torch.bfloat16, enabled=bf16)
 
     def checkpoint(self, method, config):
         """A plain dict of all that sampling and scoring need; method: "teacher", "dkdm", "boot"."""
-        arch = [name for name, cls in ARCHITECTURES.items() if type(self.net) is cls]
-        schedule, pipeline = self.schedule, self.pipeline
-        return {"arch": arch[0] if arch else "diffusers", "arch_args": self.net.arguments,
-                "weights": self.net.state_dict(),
-                "schedule": schedule.alphas_cumprod if schedule.name == "given" else schedule.name,
-                "T": schedule.T, "predicts": self.predicts, "learned_sigma": self.learned_sigma,
-                "image_shape": list(self.image_shape), "num_classes": self.num_classes,
-                "pipeline": pipeline and dataclasses.asdict(pipeline),
+        arch, = (name for name, cls in ARCHITECTURES.items() if type(self.net) is cls)
+        return {"arch": arch, "arch_args": self.net.arguments, "weights": self.net.state_dict(),
+                "schedule": self.schedule.name, "T": self.schedule.T, "predicts": self.predicts,
+                "learned_sigma": self.learned_sigma, "image_shape": list(self.image_shape),
+                "num_classes": self.num_classes,
+                "pipeline": self.pipeline and dataclasses.asdict(self.pipeline),
                 "method": method, "config": config}
-
-
-def next_noise(shape, streams):
-    """The next noise (N, *shape) of N random streams, one for each sample."""
-    draws = [stream.standard_normal(shape, np.float32) for stream in streams]
-    return torch.from_numpy(np.stack(draws))
-
-
-def ddim_indices(steps, T):
-    """ADM's indices for DDIM: every k-th, from 0, for the smallest k that gives `steps`."""
-    for stride in range(1, T + 1):
-        if len(range(0, T, stride)) == steps:
-            return list(range(0, T, stride))
-    raise UserError(f"no whole stride takes {steps} DDIM steps out of a chain of {T}: try 10 or 50")
-
-
-def ddpm_indices(steps, T):
-    """Improved DDPM's indices: `steps` of them, evenly spaced and rounded, with both ends."""
-    if not 1 <= steps <= T:
-        raise UserError(f"{steps} DDPM steps do not fit a chain of {T}: choose 1 to {T}")
-    return [round(k * (T - 1) / (steps - 1)) for k in range(steps)] if steps > 1 else [T - 1]
 
 
 # ------------------------------------------------------------------------------------------------
 # Checkpoints, and the models with a name
 
-
 # {name: [file in weights/, or address; licence and published score; what its bare weights are]}
 NAMED = json.loads((WEIGHTS / "named.json").read_text())
-DRIVE = "https://drive.google.com/"  # for a browser: these files are downloaded by hand
 # What a checkpoint says of its weights, and named.json or --arch of bare ones
 DESCRIPTION = {"arch", "arch_args", "image_shape", "num_classes", "predicts", "learned_sigma",
                "schedule", "T"}
 
 
 def locate(name_or_path):
-    """The Path of a named model's file, downloaded to torch.hub's cache if need be, or a path."""
+    """The Path of a named model, downloaded to torch.hub's cache at first use, or of a file."""
     if name_or_path not in NAMED:
         return Path(name_or_path)
     address = NAMED[name_or_path][0]
-    path = Path(torch.hub.get_dir()) / "checkpoints" / address.split("/")[-1]
-    if not address.startswith("https://"):
-        return WEIGHTS / address
-    if address.startswith(DRIVE):
+    if address.startswith("https://drive.google.com/"):
         raise UserError(f"download {name_or_path} in a browser, from {address}; then run python "
                         f"teachers.py convert FILE --arch {name_or_path} --out teacher.pt")
+    if not address.startswith("https://"):
+        return WEIGHTS / address
+    path = Path(torch.hub.get_dir(), "checkpoints", address.split("/")[-1])
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -415,11 +400,6 @@ def locate(name_or_path):
             raise UserError(f"cannot download {address} ({one_line(error)}): try again, or put "
                             f"the file at {path}") from None
     return path
-
-
-def one_line(error):
-    """An error's message on one line that is not too long."""
-    return " ".join(str(error).split())[:300]
 
 
 def save(path, content):
@@ -433,7 +413,7 @@ def save(path, content):
     except (OSError, RuntimeError) as error:
         aside.unlink(missing_ok=True)
         raise UserError(f"cannot write {path} ({one_line(error)}): make room, or choose another "
-                        "place; a file of that name is as it was") from None
+                        "place; an older file of that name is unharmed") from None
 
 
 def read(path):
@@ -455,10 +435,10 @@ def read_checkpoint(name_or_path, about=None):
     about: what bare weights are, see DESCRIPTION: public files hold a state dict alone.
     """
     path = locate(name_or_path)
+    content = read(path)
     if name_or_path in NAMED:
         about = NAMED[name_or_path][-1]
-    content = read(path)
-    if about is not None:
+    if about:
         content = about | {"weights": content, "method": "teacher", "config": {}}
     wanted = DESCRIPTION | {"weights", "method", "config"}
     if not isinstance(content, dict) or not wanted <= content.keys():
@@ -470,18 +450,17 @@ def read_checkpoint(name_or_path, about=None):
 def build(content, path, device="cpu"):
     """The DiffusionModel in a checkpoint's dict, in eval mode, without gradients.
 
-    UserError unless the weights fit the network, and the network its images and labels, exactly.
+    UserError unless the weights fit the network exactly, and the network its images and labels.
     """
     try:
         C, H, W = shape = tuple(content["image_shape"])
         classes, pipeline = content["num_classes"], content.get("pipeline")
-        architectures = ARCHITECTURES
         if content["arch"] == "diffusers" or pipeline:
             from extras import diffusers_teacher
-            architectures = ARCHITECTURES | {"diffusers": diffusers_teacher.DiffusersNet}
+            ARCHITECTURES["diffusers"] = diffusers_teacher.DiffusersNet
             pipeline = pipeline and diffusers_teacher.Pipeline(**pipeline)
         with torch.device("meta"), torch.no_grad():  # shapes alone, before any memory is taken
-            net = architectures[content["arch"]](**content["arch_args"])
+            net = ARCHITECTURES[content["arch"]](**content["arch_args"])
             c = None if classes is None else torch.zeros(1, dtype=torch.long)
             w = torch.ones(1) if net.guided else None
             out = net(torch.zeros(1, C, H, W), torch.zeros(1), c, w)
@@ -498,9 +477,6 @@ def build(content, path, device="cpu"):
         net.load_state_dict(weights, assign=True)
         latents = C not in (1, 3) or bool(pipeline and pipeline.latents)
         schedule = Schedule(content["schedule"], content["T"], clip=not latents)
-        levels = torch.cat([torch.ones(1), schedule.alphas_cumprod, torch.zeros(1)])
-        if not (levels.diff() < 0).all():
-            raise ValueError("alphas_cumprod of the schedule do not fall, between 1 and 0")
         return DiffusionModel(net.requires_grad_(False).eval().to(device), schedule, shape, classes,
                               content["predicts"], content["learned_sigma"], pipeline)
     except UserError:
@@ -535,48 +511,44 @@ def opt(default, help, low=-math.inf, high=math.inf, **argparse_options):
         "help": help, "range": (low, high), **argparse_options})
 
 
-def in_words(low, high):
-    return f"{low:.8g} or more" if high == math.inf else f"from {low:.8g} to {high:.10g}"
-
-
 @dataclass
 class Options:
-    """A configuration whose fields, made by opt(), are command-line options.
-
-    Raises UserError for a number outside its range.
-    """
+    """A configuration whose fields, made by opt(), are options. UserError outside their ranges."""
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
             value, (low, high) = getattr(self, field.name), field.metadata["range"]
+            if isinstance(value, list):  # as argparse gives them
+                value = tuple(value)
+                setattr(self, field.name, value)
             for v in value if isinstance(value, tuple) else (value,):
                 if isinstance(v, int | float) and not (low <= v <= high and v < math.inf):
-                    raise UserError(f"--{field.name.replace('_', '-')} is {v}, and must be "
-                                    f"{in_words(low, high)}")
+                    raise UserError(f"--{field.name.replace('_', '-')} is {v}, and must be from "
+                                    f"{low:g} to {high:g}")
 
     @classmethod
     def parse(cls, argv=None):
         """The configuration that the command line asks for; one to resume starts from its own."""
-        parser = Parser(description=cls.__doc__)
+        # Without a usage, argparse's errors are one line.
+        parser = argparse.ArgumentParser(description=cls.__doc__, usage=argparse.SUPPRESS)
         for field in dataclasses.fields(cls):
-            how = {"type": field.type, "dest": field.name, "default": argparse.SUPPRESS}
-            how |= field.metadata
+            how = {"type": field.type, "default": field.default, **field.metadata}
             names = [f"--{field.name.replace('_', '-')}", *how.pop("also", [])]
-            (low, high), default = how.pop("range"), field.default
-            if low > -math.inf:
-                how["help"] += f" [{in_words(low, high)}]"
-            if field.type is bool:
-                how = {"action": "store_true"} | {k: v for k, v in how.items() if k != "type"}
-            elif default not in ("", None):
-                how["help"] += f" (default: {default})"
+            low, high = how.pop("range")
             if how.pop("positional", False):
-                names, how["dest"], how["metavar"] = [], field.name, field.name
+                names = [field.name]
+            if low > -math.inf:
+                how["help"] += f" [{low:g} to {high:g}]"
+            if field.type is bool:
+                how["action"] = "store_true"
+                del how["type"]
+            elif field.default not in ("", None):
+                how["help"] += " (default: %(default)s)"
             parser.add_argument(*names, **how)
-        given = {name: tuple(value) if isinstance(value, list) else value
-                 for name, value in vars(parser.parse_args(argv)).items()}
-        config = cls(**given)
+        config = cls(**vars(parser.parse_args(argv)))
         if getattr(config, "resume", False):
-            config = cls(**read_run(config.out)["config"] | given)
+            parser.set_defaults(**read_run(config.out)["config"])
+            config = cls(**vars(parser.parse_args(argv)))
         return config
 
     def run_folder(self, method):
@@ -586,15 +558,13 @@ class Options:
         return f"runs/{method}-{path.parent.name if nameless else path.stem}"
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse, with errors on one line."""
-
-    def error(self, message):
-        self.exit(2, f"{self.prog}: error: {message} (--help lists the options)\n")
+def one_line(error):
+    """An error's message on one line that is not too long."""
+    return " ".join(str(error).split())[:300]
 
 
 def run_script(main):
-    """Runs main(); then prints the peak of memory. Bad input ends in one line and exit status 2."""
+    """Runs main(), then prints the peak of memory. Bad input ends in one line and exit status 2."""
     keep_freed_memory()
     try:
         if processes()[0] > 0:  # the first process speaks for all
@@ -608,31 +578,28 @@ def run_script(main):
             raise
         message = "the memory is full: try a smaller --batch"
     except KeyboardInterrupt:
-        print("\nstopped; a training goes on from its last save with --resume", file=sys.stderr)
-        sys.exit(130)
+        sys.exit("\nstopped; a training goes on from its last save with --resume")
     print(f"{Path(sys.argv[0]).name}: error: {message}", file=sys.stderr)
     sys.exit(2)
 
 
 def keep_freed_memory():
-    """Makes glibc keep big freed blocks instead of asking the kernel for them, cleared, each time.
-
-    On a CPU a forward pass is up to 1.6 times as fast with it. No effect under other C libraries.
-    """
-    with contextlib.suppress(OSError, AttributeError, TypeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(-4, 0)   # M_MMAP_MAX: no block from mmap
-        mallopt(-1, -1)  # M_TRIM_THRESHOLD: give none back
+    """Lets glibc keep freed blocks: on a CPU a forward pass is up to 1.6 times as fast."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(-4, 0)   # M_MMAP_MAX: no block from mmap
+        libc.mallopt(-1, -1)  # M_TRIM_THRESHOLD: give none back
 
 
 def peak_memory():
     """The most memory that this process has had, in words."""
     if torch.cuda.is_initialized():
         return f"peak of GPU memory: {torch.cuda.max_memory_allocated() / 2**20:,.0f} MiB"
-    with contextlib.suppress(ImportError):  # Windows has no such module
-        import resource
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return f"peak of memory: {peak / (2**20 if sys.platform == 'darwin' else 2**10):,.0f} MiB"
+    if sys.platform == "win32":
+        return ""
+    import resource  # which Windows does not have
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return f"peak of memory: {peak / (2**20 if sys.platform == 'darwin' else 2**10):,.0f} MiB"
 
 
 def pick_device(name):
@@ -643,7 +610,7 @@ def pick_device(name):
     if name == "cuda":
         name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"  # torchrun's number of this process
     try:
-        return torch.zeros(1, device=name).cpu().to(name).device
+        return torch.zeros(1, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"no device {name!r} here ({one_line(error)}): try --device cpu") from None
 
@@ -676,10 +643,7 @@ def read_run(folder):
     if not path.is_file():
         raise UserError(f"no run to resume in {folder}: leave --resume out to start one, after "
                         "deleting that folder if it exists")
-    saved = read(path)
-    if not isinstance(saved, dict) or not {"config", "processes", "log"} <= saved.keys():
-        raise UserError(f"{path} is no run of this version: start a new one")
-    return saved
+    return read(path)
 
 
 def open_run(config, generator, shared, own=None):
@@ -688,19 +652,19 @@ def open_run(config, generator, shared, own=None):
     shared {name: module or optimizer}, alike in all processes, and own {name: what differs, such as
     a pool} are brought back to the last save, and so are all random draws. log: a list of rows
     {column: number}. UserError if a new run's folder exists, or the run to resume had another
-    configuration, teacher or number of processes.
+    configuration, teacher, device or number of processes.
     """
     folder, (rank, count) = Path(config.out), processes()
     torch.manual_seed(generator.initial_seed())  # for dropout
+    asked = dataclasses.asdict(config) | {"resume": False}
     if not config.resume:
         if rank == 0:
             if folder.exists():
                 raise UserError(f"{folder} exists: go on with it by --resume, or change --out")
             (folder / "samples").mkdir(parents=True)
-            settings = json.dumps(dataclasses.asdict(config), indent=2)
-            (folder / "config.json").write_text(settings + "\n")
+            (folder / "config.json").write_text(json.dumps(asked, indent=2) + "\n")
         return folder, []
-    saved, asked = read_run(folder), dataclasses.asdict(config) | {"resume": False}
+    saved = read_run(folder)
     asked["processes"] = count
     was = saved["config"] | {"out": config.out, "processes": len(saved["processes"])}
     differ = [f"{name} was {was.get(name)} and is {new}" for name, new in asked.items()
@@ -715,7 +679,7 @@ def open_run(config, generator, shared, own=None):
         torch.set_rng_state(mine["rng"])
     except (KeyError, RuntimeError, ValueError) as error:
         raise UserError(f"{folder}/last.pt does not fit what it is given ({one_line(error)}): "
-                        "resume with the teacher or data it was begun with") from None
+                        "resume with the teacher, data and device it began with") from None
     return folder, saved["log"]
 
 
@@ -731,8 +695,8 @@ def save_run(folder, config, generator, log, shared, own=None):
     save(folder / "last.pt", states | {"config": dataclasses.asdict(config) | {"resume": False},
                                        "log": log, "processes": everyone})
     if rank == 0 and log:
-        rows = [",".join(f"{value:.6g}" for value in row.values()) for row in log]
-        (folder / "log.csv").write_text("\n".join([",".join(log[0]), *rows]) + "\n")
+        rows = [list(row.values()) for row in log]
+        np.savetxt(folder / "log.csv", rows, "%.6g", ",", header=",".join(log[0]), comments="")
 
 
 # ------------------------------------------------------------------------------------------------
@@ -745,34 +709,31 @@ def to_uint8(images):
 
 
 def save_grid(path, images, columns=8, labels=()):
-    """A PNG of images (N, C, H, W) in [-1, 1], `columns` a row, each 64 to 256 pixels wide.
+    """A PNG of images (N, C, H, W) in [-1, 1], `columns` a row, small ones enlarged to 64 pixels.
 
     labels: a text for each row, at its left. Of latents, the first three channels are shown.
     """
     if processes()[0] > 0:
         return
-    scale, images = max(1, 64 // images.shape[-1]), images[:, :3].float()
-    if images.shape[-1] > 256:
-        images = torch.nn.functional.interpolate(images, (256, 256), mode="area")
-    images = to_uint8(images).repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+    scale = max(1, 64 // images.shape[-1])
+    images = to_uint8(images[:, :3]).repeat_interleave(scale, 2).repeat_interleave(scale, 3)
     grid = torchvision.utils.make_grid(images, nrow=columns, padding=2, pad_value=255)
-    grid, margin = Image.fromarray(grid.permute(1, 2, 0).numpy()), 150 if labels else 0
-    sheet = Image.new("RGB", (margin + grid.width, grid.height), "white")
-    sheet.paste(grid, (margin, 0))
-    draw, font, row = ImageDraw.Draw(sheet), ImageFont.load_default(15), images.shape[-2] + 2
+    if labels:
+        grid = F.pad(grid, (150, 0), value=255)
+    picture, row = Image.fromarray(grid.permute(1, 2, 0).numpy()), images.shape[-2] + 2
+    draw = ImageDraw.Draw(picture)
     for k, label in enumerate(labels):
-        draw.text((8, (k + 0.5) * row), label, fill="black", font=font, anchor="lm")
-    sheet.save(path)
+        draw.text((8, (k + 0.5) * row), label, "black", font_size=15, anchor="lm")
+    picture.save(path)
 
 
 def draw_images(model, config, draw, source, how, size=None):
     """Writes config.n images to config.out: a grid (.png), or data to be scored (.npz).
 
-    draw(noise, c, more) makes `size` of them at a time (None: at_once); more() is further noise for
+    draw(x, c, noises) makes `size` images (None: at_once) of noise x; noises yields more noise for
     the same ones. Image k depends on config.seed and k alone. The .npz has arr_0, uint8
-    (n, H, W, C); arr_1, the labels (n,), if any; and made_by, a JSON text for the score's line: the
-    model's name or path, source, its hash, and how {what: value}. Latents that nothing decodes
-    stay float32.
+    (n, H, W, C), or float32 latents that nothing decodes; arr_1, the labels (n,), if any; and
+    made_by, a JSON text for the score's line: source, its hash, and how {what: value}.
     UserError for a wrong --out, and for images that are not finite.
     """
     out, n, size = Path(config.out), config.n, size or model.at_once
@@ -781,13 +742,10 @@ def draw_images(model, config, draw, source, how, size=None):
     c, autocast, images = model.labels(n, config.label), model.autocast(config.precision), []
     began = time.monotonic()
     for k in tqdm(range(0, n, size), desc="drawing", unit="batch"):
-        streams = [np.random.default_rng([config.seed, row]) for row in range(k, min(k + size, n))]
-
-        def more(streams=streams):
-            return next_noise(model.image_shape, streams).to(model.device)
-
+        noises = model.noises(range(k, min(k + size, n)), config.seed)
+        some_c = None if c is None else c[k:k + size].to(model.device)
         with torch.no_grad(), autocast():
-            x = draw(more(), None if c is None else c[k:k + size].to(model.device), more)
+            x = draw(next(noises).to(model.device), some_c, noises)
             bf16 = torch.is_autocast_enabled(model.device.type)
         if not x.isfinite().all():  # as 8 bits they would look like black pictures
             raise UserError(f"the images of {source} are not finite: train it at a lower --lr")
@@ -813,39 +771,37 @@ def draw_images(model, config, draw, source, how, size=None):
 class SampleOptions(Options):
     """Images of a diffusion model, a teacher or a student of DKDM."""
 
-    teacher: str = opt("", "name of a model (see list), or path of a checkpoint", positional=True)
+    teacher: str = opt("", "a name of teachers.py list, or a path", positional=True)
     steps: int = opt(50, "network calls an image; guidance doubles them", 1)
     sampler: str = opt("ddim", "ddim, or ddpm, which is ancestral", choices=("ddim", "ddpm"))
-    t_max: float = opt(None, "with --t-min, of ddim: calls at times evenly spaced from t_max to "
-                             "t_min, as on BOOT's path (default: ADM's indices)", 1e-4, 1)
-    t_min: float = opt(None, "see --t-max", 1e-4, 1)
+    t_max: float = opt(None, "time of the first call; calls are then evenly spaced, as on BOOT's "
+                             "path (default: ADM's indices)", 1e-4, 1)
+    t_min: float = opt(None, "time of the last call, to go with --t-max", 1e-4, 1)
     n: int = opt(64, "images", 1, 10**7)
     label: int = opt(None, "class of all images (default: all classes in turn)", 0)
     guidance: float = opt(1.0, "scale w of classifier-free guidance; 1 is none", 1)
     seed: int = opt(0, "seed of the noise", 0, 2**32 - 1)
     batch: int = opt(64, "images at a time", 1)
     device: str = opt("auto", "auto, cpu, cuda, cuda:N or mps")
-    precision: str = opt("auto", "fp32, bf16 (autocast), or auto: bf16 where it pays",
-                         choices=("auto", "fp32", "bf16"))
+    precision: str = opt("auto", "auto: bf16 if it pays", choices=("auto", "fp32", "bf16"))
     out: str = opt("samples.npz", "a grid (.png), or images and labels to be scored (.npz)")
 
 
 def sample(config):
     """Draws config.n images of config.teacher and writes them to config.out."""
-    model = load_teacher(config.teacher, config.device)
-    steps, w, path = config.steps, config.guidance, (config.t_max, config.t_min)
-    if path.count(None) == 1 or None not in path and config.sampler == "ddpm":
+    model, w = load_teacher(config.teacher, config.device), config.guidance
+    path = [config.t_max, config.t_min]
+    if path.count(None) == 1 or config.t_max and config.sampler == "ddpm":
         raise UserError("--t-max and --t-min go together, and with --sampler ddim")
-    if None in path:  # refuses now, not later
-        (ddim_indices if config.sampler == "ddim" else ddpm_indices)(steps, model.schedule.T)
 
-    def draw(x, c, more):
+    def draw(x, c, noises):
         if config.sampler == "ddim":
-            return model.ddim(x, steps, c, w, *path)
-        return model.ddpm(x, steps, c, w, (more() for _ in range(steps)))
+            return model.ddim(x, config.steps, c, w, *path)
+        return model.ddpm(x, config.steps, c, w, noises)
 
-    how = {"sampler": config.sampler, "steps": steps, "guidance": w}
-    how |= {} if None in path else {"t_max": path[0], "t_min": path[1]}
+    how = {name: getattr(config, name) for name in ("sampler", "steps", "guidance")}
+    if config.t_max:
+        how |= {"t_max": config.t_max, "t_min": config.t_min}
     draw_images(model, config, draw, config.teacher, how, config.batch)
 
 
@@ -853,79 +809,68 @@ def sample(config):
 class ConvertOptions(Options):
     """Public weights, a pipeline or a checkpoint, written as a checkpoint in half precision."""
 
-    source: str = opt("", "file of weights, name of a model, checkpoint, or diffusers:NAME, where "
-                          "NAME is a folder or stands on the hub", positional=True)
+    source: str = opt("", "a file, a name of teachers.py list, or diffusers:NAME, where NAME is a "
+                          "folder or on the Hugging Face hub", positional=True)
     out: str = opt("", "path of the new checkpoint", required=True)
-    arch: str = opt("", "what bare weights are: a name of `list` with the same format, or a JSON "
-                        "file with " + ", ".join(sorted(DESCRIPTION)))
-    prompts: str = opt("", "text file, one prompt a line: the classes of a text-to-image model",
-                       metavar="FILE")
+    arch: str = opt("", "what bare weights are: a name of teachers.py list whose format they have, "
+                        "or a JSON file, see docs/teachers.md")
+    prompts: str = opt("", "text file, one prompt a line: the classes of a text-to-image model")
     T: int = opt(None, "steps of the new chain: it keeps every k-th noise level of the old one", 1)
 
 
 def convert(config):
     """Writes config.source as a checkpoint with weights in half precision to config.out."""
-    out = Path(config.out)
+    out, about = Path(config.out), describe(config.arch) if config.arch else None
     if out.exists() or not out.parent.is_dir():
         raise UserError(f"--out {out}: give a new file, in a folder that exists")
     if config.source.startswith("diffusers:") or config.prompts:
-        if config.arch:
-            raise UserError("leave --arch out: a pipeline says itself what it is")
         from extras import diffusers_teacher
         content = diffusers_teacher.convert(config.source, config.prompts)
     else:
-        content = read_checkpoint(config.source, describe(config.arch) if config.arch else None)
-    build(content, config.source)  # refuses what does not fit
+        content = read_checkpoint(config.source, about)
+    model = build(content, config.source)  # refuses what does not fit
     if config.T:
-        content = respaced(content, config.T)
-    weights = {name: w.half() if w.is_floating_point() else w
-               for name, w in content["weights"].items()}
-    save(out, content | {"weights": weights})
+        shorten(model, config.T)
+    content = model.checkpoint(content["method"], content["config"])
+    content["weights"] = {name: w.half() for name, w in content["weights"].items()}
+    save(out, content)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 
 
 def describe(arch):
     """What bare weights are, by the name of a public model or a JSON file. UserError."""
-    about = NAMED[arch][-1] if arch in NAMED else None
-    if arch not in NAMED:
-        with contextlib.suppress(OSError, ValueError):
-            about = json.loads(Path(arch).read_text())
-    if not isinstance(about, dict) or about.keys() != DESCRIPTION:
+    try:
+        about = NAMED[arch][-1] if arch in NAMED else json.loads(Path(arch).read_text())
+        return {key: about[key] for key in DESCRIPTION}
+    except (OSError, ValueError, TypeError, KeyError):
         raise UserError(f"--arch {arch}: give a public model of teachers.py list, or a JSON file "
-                        f"with the keys {', '.join(sorted(DESCRIPTION))}")
-    return about
+                        f"with the keys {', '.join(sorted(DESCRIPTION))}") from None
 
 
-def respaced(content, T):
-    """The same model on a chain of T steps: every k-th noise level, indices scaled by k.
-
-    UserError for networks that do not scale their index, and for T that does not divide the steps.
-    """
-    args, k = content["arch_args"], content["T"] // T
-    if "index_scale" not in args or k * T != content["T"]:
-        raise UserError(f"--T {T}: the network must take fractional indices (arch unet; this is "
-                        f"{content['arch']}), and its chain of {content['T']} steps be a multiple")
-    alphas_cumprod = Schedule(content["schedule"], content["T"]).alphas_cumprod[::k].clone()
-    return content | {"arch_args": args | {"index_scale": k * args["index_scale"]}, "T": T,
-                      "schedule": alphas_cumprod}
-
-
-def list_models(_):
-    """Prints the named models; downloads nothing."""
-    for name, (address, note, about) in NAMED.items():
-        by_hand = ", by hand" if address.startswith(DRIVE) else ""
-        print(f"{name}: {note}\n    {address if about else WEIGHTS / address}{by_hand}")
+def shorten(model, T):
+    """Leaves the model a chain of T steps, every k-th noise level; the network gets k times i."""
+    arguments, levels = model.net.arguments, model.schedule.alphas_cumprod
+    k = len(levels) // T
+    if "index_scale" not in arguments or k * T != len(levels):
+        raise UserError(f"--T {T}: the network must be a U-Net of ours, which takes fractional "
+                        f"indices, and its chain of {len(levels)} steps be a multiple of T")
+    arguments["index_scale"] *= k
+    model.schedule = Schedule(levels[::k].clone())
 
 
 def main():
-    commands = {"list": (list_models, Options), "sample": (sample, SampleOptions),
-                "convert": (convert, ConvertOptions)}
-    if sys.argv[1:2] in (["-h"], ["--help"]):
-        return print(__doc__)
-    if sys.argv[1:2] == [] or sys.argv[1] not in commands:
-        raise UserError(f"the first argument must be one of {', '.join(commands)}")
-    command, options = commands[sys.argv[1]]
-    command(options.parse(sys.argv[2:]))
+    command, *arguments = sys.argv[1:] or [""]
+    if command == "list":
+        for name, (address, note, about) in NAMED.items():
+            print(f"{name}: {note}\n    {address if about else WEIGHTS / address}")
+    elif command == "sample":
+        sample(SampleOptions.parse(arguments))
+    elif command == "convert":
+        convert(ConvertOptions.parse(arguments))
+    elif command in ("-h", "--help"):
+        print(__doc__)
+    else:
+        raise UserError("the first argument must be one of list, sample, convert")
 
 
 if __name__ == "__main__":
