@@ -231,7 +231,7 @@ class Config(teachers.Options):
     solver: str = opt("midpoint", "of the signal-ODE; euler and ddim call the teacher once a hop, "
                       "the others twice", choices=SOLVERS)
     delta: float = opt(1 / 8, "bootstrap step t - s (delta)", 1e-4, 1)
-    beta: float = opt(64.0, "weight of the boundary loss (beta)", 0)
+    beta: float = opt(16.0, "weight of the boundary loss (beta)", 0)
     t_min: float = opt(0.02, "time at which the path ends (t_min)", 1e-4, 1)
     t_max: float = opt(None, "time at which it starts (t_max); default: see STARTS", 1e-4, 1)
     init: str = opt("teacher", "the student's first weights", choices=("teacher", "random"))
