@@ -241,7 +241,7 @@ class Config(teachers.Options):
     seed: int = opt(0, "seed of every random draw", 0, 2**32 - 1)
     device: str = opt("auto", "auto, cpu, cuda, cuda:N or mps")
     precision: str = opt("auto", "auto: bf16 if it pays", choices=("auto", "fp32", "bf16"))
-    compare: int = opt(64, "noise samples of the comparison at the end", 10, 10**6)
+    compare: int = opt(64, "noise samples compared with the teacher", 10, 10**6)
     out: str = opt("", "run folder (default: runs/boot-TEACHER); of --sample, a .png or an .npz")
     resume: bool = opt(False, "go on with the run in --out, with its options")
     sample: str = opt("", "no training: images of this student, a path or cifar10. For rising w, "
@@ -294,7 +294,8 @@ def train(config):
     parts = {"student": student, "ema": ema, "optimizer": optimizer}
     generator = teacher.generator(config.seed)
     folder, log = teachers.open_run(config, generator, parts)
-    xi, c = teacher.noise(64, config.seed), teacher.labels(64)
+    n = min(64, config.compare)  # fewer where the teacher's 50 steps are dear
+    xi, c = teacher.noise(n, config.seed), teacher.labels(n)
 
     def images(draw):
         with autocast():
