@@ -301,6 +301,9 @@ def train(config):
         with autocast():
             return teacher.in_parts(draw, xi, c)
 
+    def ours(xi, c):
+        return sample(ema, xi, c)
+
     def save(step, drawn):
         teachers.save_run(folder, config, generator, log, parts)
         checkpoint = ema.model.checkpoint("boot", dataclasses.asdict(config))
@@ -311,7 +314,7 @@ def train(config):
     endpoint = images(lambda xi, c: teacher.ddim(xi, 50, c, w, config.t_max, config.t_min))
     start = log[-1]["step"] if log else 0
     if start == 0:
-        save(0, images(lambda xi, c: sample(ema, xi, c)))
+        save(0, images(ours))
     recent, since, every = [], time.monotonic(), max(1, config.steps // SAVES)
     steps = tqdm(range(start, config.steps), initial=start, total=config.steps, desc="BOOT")
     for step in steps:
@@ -330,7 +333,7 @@ def train(config):
             log.append(row)
             steps.set_postfix_str(f"bootstrap {bootstrap:.3f}, boundary {boundary:.4f}")
             if saving:
-                drawn = images(lambda xi, c: sample(ema, xi, c))
+                drawn = images(ours)
                 row["mse"] = F.mse_loss(drawn, endpoint).item()
                 save(done, drawn)
                 steps.set_description(f"BOOT, MSE {row['mse']:.4f}")

@@ -547,8 +547,12 @@ class Options:
             parser.add_argument(*names, **how)
         config = cls(**vars(parser.parse_args(argv)))
         if getattr(config, "resume", False):
-            parser.set_defaults(**read_run(config.out)["config"])
-            config = cls(**vars(parser.parse_args(argv)))
+            try:
+                parser.set_defaults(**read_run(config.out)["config"])
+                config = cls(**vars(parser.parse_args(argv)))
+            except (TypeError, KeyError):
+                raise UserError(f"{config.out} is not a run of this script and version: resume it "
+                                "with those it began with") from None
         return config
 
     def run_folder(self, method):

@@ -1144,6 +1144,7 @@ BAD = {
         --sample student.pt --label 3 | has 3 classes
         --sample student.pt --out grid.jpg | .png or an .npz""",
     "dkdm.py": """
+        --resume --out run | not a run of this script
         --teacher t.pt --rho 0.0001 | give at least 0.001
         --teacher plain.pt --lambda-vlb 0.1 | --lambda-vlb
         --teacher odd.pt --student adm-14m | 3 x 9 x 9""",

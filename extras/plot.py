@@ -43,19 +43,20 @@ def read_log(folder):
 
 
 def plot(config):
-    """Writes config.out. UserError for a folder without a log."""
+    """Writes config.out. UserError for a folder without a log, or an --out of unknown format."""
     try:
         from matplotlib import pyplot as plt
     except ImportError:
         raise UserError("plots need matplotlib: pip install matplotlib") from None
-    logs = {Path(folder).name: read_log(folder) for folder in config.runs}
+    logs = {folder: read_log(folder) for folder in config.runs}
     boots = {name: log for name, log in logs.items() if "mse" in log}
     figure, axes = plt.subplots(1, 2 if boots else 1, figsize=(11 if boots else 6, 4),
                                 layout="constrained", squeeze=False)
     left, right = axes[0, 0], axes[0, -1]
     for name, log in logs.items():
-        for loss in log.keys() - {"step", "minutes", "mse", "images_per_s"}:
-            left.plot(log["step"], log[loss], lw=0.8, label=f"{name}: {loss}")
+        for column, values in log.items():
+            if column not in ("step", "minutes", "mse", "images_per_s"):
+                left.plot(log["step"], values, lw=0.8, label=f"{name}: {column}")
     left.set(xlabel="step", ylabel="loss", yscale="log")
     for name, log in boots.items():
         saved = np.isfinite(log["mse"])
@@ -66,7 +67,10 @@ def plot(config):
     for ax in axes.flat:
         ax.grid(alpha=0.3, which="both")
         ax.legend()
-    figure.savefig(config.out, dpi=120)
+    try:
+        figure.savefig(config.out, dpi=120)
+    except ValueError as error:
+        raise UserError(f"--out {config.out}: {one_line(error)}") from None
     plt.close(figure)
 
 
