@@ -8,8 +8,8 @@ no dataset.
     python dkdm.py --dataset cifar10 --student vit-tiny     a transformer from the same teacher
     python teachers.py sample runs/dkdm-cifar10-nano/student.pt --out samples.png
 
-Notation. The chain has T steps. Index i is the paper's t - 1 and runs down: T - 1 is nearly pure
-noise, 0 nearly clean.
+Notation. The chain has T of the teacher's noise levels. Index i is the paper's t - 1 and runs
+down: T - 1 is nearly pure noise, 0 nearly clean.
 
     symbol          here                shape           meaning
     x^t             x                   (B, C, H, W)    a noisy image at index i = t - 1
@@ -41,7 +41,7 @@ from tqdm import tqdm
 import teachers
 import unet
 import vit
-from teachers import UserError, opt, per_sample
+from teachers import UserError, opt
 
 # ------------------------------------------------------------------------------------------------
 # The pool
@@ -114,7 +114,8 @@ def new_student(teacher, size, predicts, learned_sigma):
     """A network of the named size with random weights in the teacher's place: a DiffusionModel."""
     rows = teacher.num_classes if teacher.null_label is None else teacher.num_classes + 1
     net = new_network(size, teacher.image_shape, rows, learned_sigma).to(teacher.device)
-    return dataclasses.replace(teacher, net=net, predicts=predicts, learned_sigma=learned_sigma)
+    return dataclasses.replace(teacher, net=net, predicts=predicts, learned_sigma=learned_sigma,
+                               stride=1)
 
 
 def new_network(size, image_shape, label_rows, learned_sigma):
@@ -211,7 +212,7 @@ def learning_rate(step, config):
 
 
 # ------------------------------------------------------------------------------------------------
-# Filling the pool: line 1 of Algorithm 1, and a cheaper way that is ours
+# Filling the pool (line 1 of Algorithm 1)
 
 
 def pool_size(config, T):
@@ -220,12 +221,12 @@ def pool_size(config, T):
 
 
 @torch.no_grad()
-def fill_shuffle(pool, teacher, generator, autocast, chunk=64):
-    """Shuffle denoise, as in the paper: each entry goes down the chain to an index of its own."""
+def shuffle_denoise(pool, teacher, generator, autocast):
+    """Each entry goes down the chain to an index of its own, uniform over all T."""
     goal = torch.randint(pool.T, pool.i.shape, generator=generator, device=pool.i.device)
     order = goal.argsort(descending=True)  # neighbours have about as far to go: calls stay full
     progress = tqdm(total=int((pool.T - 1 - goal).sum()), desc="filling the pool", unit=" calls")
-    for rows in order.split(chunk):
+    for rows in order.split(teacher.at_once):
         while len(rows := rows[pool.i[rows] > goal[rows]]):
             x, i, c = pool.at(rows)
             with autocast():
@@ -233,67 +234,6 @@ def fill_shuffle(pool, teacher, generator, autocast, chunk=64):
             pool.advance(rows, out, teacher.schedule, generator)
             progress.update(len(rows))
     progress.close()
-
-
-STRIDES, KEPT = 40, 20  # steps of a path from noise to picture, and how many of them it leaves
-
-
-@torch.no_grad()
-def fill_strided(pool, teacher, generator, autocast, batch, chunk=64):
-    """Not in the paper: paths of STRIDES large steps, of which some places become entries.
-
-    The places are spread evenly over the chain and shifted at random per path, so that all indices
-    are equally likely. A path's entries share noise and picture until they have moved on; there
-    are no fewer paths than a batch has entries.
-    """
-    size, device = len(pool.i), pool.i.device
-    keep = max(1, min(KEPT, size // batch))
-    paths = math.ceil(size / keep)
-    progress = tqdm(total=paths * STRIDES, desc="filling the pool", unit=" calls")
-    down = torch.arange(STRIDES - 1, -1, -1, device=device)[:, None]
-    for first in range(0, paths, chunk):
-        B = min(chunk, paths - first)
-        shift = torch.rand(B, generator=generator, device=device)
-        indices = ((down + shift) * pool.T / STRIDES).long()                   # (STRIDES, B)
-        xi = torch.randn(B, *pool.x.shape[1:], generator=generator, device=device)
-        c, xs = pool.new_labels(B, generator), []
-        for x in descend(teacher, xi, c, indices, autocast):
-            xs.append(x)
-            progress.update(B)
-        x = torch.stack(xs)                                                    # (STRIDES, B, ...)
-        lots = torch.rand(STRIDES, B, generator=generator, device=device)
-        kept = lots.argsort(0)[:keep].mT.flatten()                             # (B * keep,)
-        path = torch.arange(B, device=device).repeat_interleave(keep)
-        rows = slice(first * keep, min((first + B) * keep, size))
-        n = rows.stop - rows.start
-        pool.x[rows], pool.i[rows] = x[kept, path][:n].half(), indices[kept, path][:n]
-        if c is not None:
-            pool.c[rows] = c[path][:n]
-    progress.close()
-
-
-def descend(teacher, xi, c, indices, autocast):
-    """Not in the paper: x at each row of indices (K, B), falling, on the ODE path from xi.
-
-    By DPM-Solver++(2M), arXiv 2211.01095: DDIM's step, with x0 extrapolated from the last two calls
-    to its middle. K calls of the teacher.
-    """
-    schedule = teacher.schedule
-    x, cur, last = xi, torch.full((len(xi),), schedule.T - 1, device=xi.device), None
-    for nxt in indices:
-        with autocast():
-            out = teacher.eps_form(x, cur, c)
-        _, _, x0, _ = schedule.p_mean_variance(out, x, cur)
-        h = schedule.lam((cur + 1) / schedule.T) - schedule.lam((nxt + 1) / schedule.T)
-        middle = x0
-        if last is not None:
-            last_x0, last_h = last
-            ratio = per_sample(h / (2 * last_h.clamp(min=1e-6)), x)  # a first step may be 0 long
-            middle = x0 + ratio * (x0 - last_x0)
-        (alpha, sigma), (next_alpha, next_sigma) = schedule.levels(cur, x), schedule.levels(nxt, x)
-        x = next_alpha * middle + next_sigma * (x - alpha * middle) / sigma
-        cur, last = nxt, (x0, h)
-        yield x
 
 
 # ------------------------------------------------------------------------------------------------
@@ -318,15 +258,14 @@ class Config(teachers.Options):
                     "of mixed indices; iterative, one batch at one index (section 3.3)",
                     choices=("dynamic", "shuffled", "iterative"))
     rho: float = opt(0.4, "ratio of the pool's size to T times batch (rho)", 1e-6, 1e6)
-    init: str = opt("strided", "how the pool is filled: strided, in few large steps (ours); "
-                    "shuffle, down the whole chain (the paper), 250 times the calls",
-                    choices=("strided", "shuffle"))
+    T: int = opt(100, "steps of the chain, a divisor of the teacher's (paper: all 1000; filling "
+                 "the pool then takes 100 times the calls)", 1, 10**6)
     label_dropout: float = opt(None, "share of entries without a class (default: 0.1; "
                                '0 if the teacher has no "no class")', 0, 1)
     lambda_vlb: float = opt(None, "weight of L_vlb (lambda), for the sum over T steps (default: "
                             "0.001, or 0 if the teacher learned no variance)", 0)
-    steps: int = opt(3000, "training steps", 1, 10**8)
-    batch: int = opt(32, "images a step, of each process (paper: 128)", 1, 10**6)
+    steps: int = opt(4000, "training steps", 1, 10**8)
+    batch: int = opt(16, "images a step, of each process (paper: 128)", 1, 10**6)
     lr: float = opt(1e-3, "peak of Adam's learning rate: warm-up, then half a cosine (paper: 1e-4, "
                     "constant)", 1e-9, 10)
     ema: float = opt(0.995, "decay of the averaged weights (paper: 0.9999)", 0, 0.99999)
@@ -370,6 +309,7 @@ def train(config):
     --resume) and summary.png. Raises UserError for bad input and for a loss that is not finite.
     """
     teacher = teachers.load_teacher(config.teacher, config.device)
+    teacher = teacher.respaced(min(config.T, teacher.schedule.T))
     config, autocast = config.fitted(teacher), teacher.autocast(config.precision)
     schedule, shape = teacher.schedule, teacher.image_shape
     torch.manual_seed(config.seed)  # initial weights
@@ -387,6 +327,7 @@ def train(config):
     folder, log = teachers.open_run(config, generator, parts, {"pool": pool})
     tqdm.write(f"pool: {size:,} entries, {pool.x.nbytes / 1e9:.3f} GB on {pool.x.device}")
     xi, c = teacher.noise(20, config.seed), teacher.labels(20)
+    w = 2.0 if c is not None and config.label_dropout else 1.0  # without "no class", no guidance
 
     def save(step):
         teachers.save_run(folder, config, generator, log, parts, {"pool": pool})
@@ -395,7 +336,7 @@ def train(config):
 
     def images(model):
         with autocast():
-            return teacher.in_parts(lambda xi, c: model.ddim(xi, 50, c), xi, c)
+            return teacher.in_parts(lambda xi, c: model.ddim(xi, ddim_calls(schedule), c, w), xi, c)
 
     def picture(step):
         order = pool.i.argsort(descending=True)
@@ -403,7 +344,8 @@ def train(config):
         highest, lowest = pool.i[entries[0]].item(), pool.i[entries[-1]].item()
         ours, some = images(ema), pool.at(entries)[0].cpu()
         rows = torch.cat([endpoint[:10], ours[:10], endpoint[10:], ours[10:], some])
-        names = ["teacher, 50 steps", "student, 50 steps"] * 2
+        names = [f"{model}, {ddim_calls(schedule)} steps,\nw = {w:g}"
+                 for model in ("teacher", "student", "teacher", "student")]
         names.append(f"the pool, from\ni = {highest} to {lowest}")
         for path in (folder / f"samples/step_{step:06d}.png", folder / "summary.png"):
             teachers.save_grid(path, teacher.to_images(rows), 10, names)
@@ -411,10 +353,8 @@ def train(config):
     endpoint, start = images(teacher), log[-1]["step"] if log else 0
     if start == 0:
         save(0)  # with the pool as noise: a run that is stopped now fills it again
-        if config.mode != "iterative" and config.init == "shuffle":
-            fill_shuffle(pool, teacher, generator, autocast, teacher.at_once)
-        elif config.mode != "iterative":
-            fill_strided(pool, teacher, generator, autocast, config.batch, teacher.at_once)
+        if config.mode != "iterative":
+            shuffle_denoise(pool, teacher, generator, autocast)
         picture(0)
     recent, since, every = [], time.monotonic(), max(1, config.steps // SAVES)
     steps = tqdm(range(start, config.steps), initial=start, total=config.steps, desc="DKDM")
@@ -440,30 +380,31 @@ def train(config):
     return compare(ema, teacher, config, autocast)
 
 
+def ddim_calls(schedule):
+    """50, or the most below that a whole stride takes out of this chain."""
+    return math.gcd(50, schedule.T)
+
+
 @torch.no_grad()
 def compare(student, teacher, config, autocast):
     """How far the student's eps is from the teacher's: {index: squared error, mean over pixels}.
 
-    At 10 indices, on images that the teacher makes on 50-step paths from config.compare samples of
-    noise.
+    At 10 indices, on the teacher's images of config.compare noise samples, noised again.
     """
-    T, n = teacher.schedule.T, config.compare
-    indices = ((torch.arange(49, -1, -1, device=teacher.device) + 0.5) * T / 50).long()
-
-    def errors(xi, c):                                                                # (B, 10)
-        path = descend(teacher, xi, c, indices[:, None].expand(-1, len(xi)), autocast)
-        found = []
-        for k, x in enumerate(path):
-            if k % 5 == 2:
-                with autocast():
-                    eps_T, eps_S = (model.eps_form(x, indices[k].expand(len(x)), c)[:, :x.shape[1]]
-                                    for model in (teacher, student))
-                found.append((eps_T - eps_S).square().flatten(1).mean(1))
-        return torch.stack(found, 1)
-
-    found = teacher.in_parts(errors, teacher.noise(n, config.seed), teacher.labels(n),
-                             desc="comparing with the teacher")
-    return dict(zip(indices[2::5].tolist(), found.mean(0).tolist(), strict=True))
+    n, errors = config.compare, {}
+    c, noise = teacher.labels(n), teacher.noise(n, config.seed + 1)
+    with autocast():
+        steps = ddim_calls(teacher.schedule)
+        images = teacher.in_parts(lambda xi, c: teacher.ddim(xi, steps, c),
+                                  teacher.noise(n, config.seed), c, desc="comparing")
+        for k in range(9, -1, -1):
+            i = torch.full((n,), int((k + 0.5) * teacher.schedule.T / 10))
+            alpha, sigma = teacher.schedule.levels(i, images)
+            x, C = alpha * images + sigma * noise, images.shape[1]
+            eps_T, eps_S = (teacher.in_parts(model.eps_form, x, i, c)[:, :C]
+                            for model in (teacher, student))
+            errors[i[0].item()] = (eps_T - eps_S).square().mean().item()
+    return errors
 
 
 # ------------------------------------------------------------------------------------------------

@@ -197,6 +197,7 @@ class DiffusionModel:
     predicts: str          # "eps" | "x0" | "v", see the top of this file
     learned_sigma: bool    # whether C channels of variance interpolation follow the prediction
     pipeline: object = None  # decodes latents, for models of the diffusers library; see extras/
+    stride: int = 1        # indices of the network's own chain to one of the schedule
 
     @property
     def null_label(self):
@@ -210,6 +211,7 @@ class DiffusionModel:
 
     def _predict(self, x, i, c, guidance):
         """The network's own output, float32 (B, C or 2C, ...), its prediction guided."""
+        i = (i + 1) * self.stride - 1
         if self.num_classes is None:
             if c is not None or is_guided(guidance):
                 raise UserError("this model has no classes: leave labels and guidance out")
@@ -224,6 +226,17 @@ class DiffusionModel:
         w = per_sample(torch.as_tensor(guidance), x)
         guided = without[:, :C] + w * (with_class[:, :C] - without[:, :C])
         return torch.cat([guided, with_class[:, C:]], dim=1)
+
+    def respaced(self, T):
+        """The same model on a chain of T of its noise levels, evenly spaced, t = 1 among them.
+
+        UserError if T does not divide the steps of its chain.
+        """
+        k = self.schedule.T // T
+        if k * T != self.schedule.T:
+            raise UserError(f"a chain of {self.schedule.T} steps has no {T} that are evenly spaced")
+        chain = self.schedule.respaced(range(k - 1, self.schedule.T, k))
+        return dataclasses.replace(self, schedule=chain, stride=k * self.stride)
 
     def eps_form(self, x, i, c=None, guidance=1.0):
         """The output at chain indices i (B,) int64, its prediction as noise: (B, C or 2C, H, W)."""
@@ -250,13 +263,14 @@ class DiffusionModel:
         return x0
 
     @torch.no_grad()
-    def ddim(self, x_T, steps, c=None, guidance=1.0, t_max=None, t_min=None):
+    def ddim(self, x_T, steps, c=None, guidance=1.0, t_max=None, t_min=None, order=1):
         """Images (B, C, H, W) from noise x_T by DDIM with eta = 0 (arXiv 2010.02502, eq. 12).
 
         Without t_max and t_min: ADM's sampler, at indices 0, k, 2k, ... for the stride k that
         gives `steps` of them (UserError if none does), x0 clipped. With them: `steps` calls at
         times evenly spaced from t_max to t_min; the last call's x0 is the image. BOOT's student
         learns this path but for its start, which is y = f(x_T, t_max) instead of x = x_T.
+        order 2 takes these calls by DPM-Solver++(2M) (arXiv 2211.01095, algorithm 2).
         """
         x, B, schedule = x_T, len(x_T), self.schedule
         if t_max is None:
@@ -271,12 +285,17 @@ class DiffusionModel:
                 x = chain._alpha[k - 1].item() * x0 + chain._sigma[k - 1].item() * eps if k else x0
             return x
         times = torch.linspace(t_max, t_min, steps, device=x.device)
-        for cur, nxt in zip(times, [*times[1:], None], strict=True):
-            x0 = self.x0(x, cur.expand(B), c, guidance)
-            if nxt is None:
+        alpha, sigma, lam = schedule.alpha(times), schedule.sigma(times), schedule.lam(times)
+        last = None
+        for k in range(steps):
+            x0 = self.x0(x, times[k].expand(B), c, guidance)
+            if k == steps - 1:
                 return x0
-            eps = (x - schedule.alpha(cur) * x0) / schedule.sigma(cur)
-            x = schedule.alpha(nxt) * x0 + schedule.sigma(nxt) * eps
+            middle = x0  # DDIM: as if x0 stayed; or what it is halfway, by the last two calls
+            if order == 2 and last is not None:
+                middle = x0 + (lam[k] - lam[k + 1]) / (lam[k - 1] - lam[k]) / 2 * (x0 - last)
+            eps, last = (x - alpha[k] * middle) / sigma[k], x0
+            x = alpha[k + 1] * middle + sigma[k + 1] * eps
 
     @torch.no_grad()
     def ddpm(self, x_T, steps, c=None, guidance=1.0, noises=None):
@@ -777,7 +796,8 @@ class SampleOptions(Options):
 
     teacher: str = opt("", "a name of teachers.py list, or a path", positional=True)
     steps: int = opt(50, "network calls an image; guidance doubles them", 1)
-    sampler: str = opt("ddim", "ddim, or ddpm, which is ancestral", choices=("ddim", "ddpm"))
+    sampler: str = opt("ddim", "ddim; ddpm, which is ancestral; or dpm, DPM-Solver++(2M), which "
+                               "needs --t-max and --t-min", choices=("ddim", "ddpm", "dpm"))
     t_max: float = opt(None, "time of the first call; calls are then evenly spaced, as on BOOT's "
                              "path (default: ADM's indices)", 1e-4, 1)
     t_min: float = opt(None, "time of the last call, to go with --t-max", 1e-4, 1)
@@ -795,13 +815,14 @@ def sample(config):
     """Draws config.n images of config.teacher and writes them to config.out."""
     model, w = load_teacher(config.teacher, config.device), config.guidance
     path = [config.t_max, config.t_min]
-    if path.count(None) == 1 or config.t_max and config.sampler == "ddpm":
-        raise UserError("--t-max and --t-min go together, and with --sampler ddim")
+    given = 2 - path.count(None)
+    if given == 1 or given != {"ddim": given, "ddpm": 0, "dpm": 2}[config.sampler]:
+        raise UserError("--t-max and --t-min go together: ddpm takes none, dpm needs both")
 
     def draw(x, c, noises):
-        if config.sampler == "ddim":
-            return model.ddim(x, config.steps, c, w, *path)
-        return model.ddpm(x, config.steps, c, w, noises)
+        if config.sampler == "ddpm":
+            return model.ddpm(x, config.steps, c, w, noises)
+        return model.ddim(x, config.steps, c, w, *path, order=2 if config.sampler == "dpm" else 1)
 
     how = {name: getattr(config, name) for name in ("sampler", "steps", "guidance")}
     if config.t_max:
@@ -819,7 +840,6 @@ class ConvertOptions(Options):
     arch: str = opt("", "what bare weights are: a name of teachers.py list whose format they have, "
                         "or a JSON file, see docs/teachers.md")
     prompts: str = opt("", "text file, one prompt a line: the classes of a text-to-image model")
-    T: int = opt(None, "steps of the new chain: it keeps every k-th noise level of the old one", 1)
 
 
 def convert(config):
@@ -833,8 +853,6 @@ def convert(config):
     else:
         content = read_checkpoint(config.source, about)
     model = build(content, config.source)  # refuses what does not fit
-    if config.T:
-        shorten(model, config.T)
     content = model.checkpoint(content["method"], content["config"])
     content["weights"] = {name: w.half() for name, w in content["weights"].items()}
     save(out, content)
@@ -849,17 +867,6 @@ def describe(arch):
     except (OSError, ValueError, TypeError, KeyError):
         raise UserError(f"--arch {arch}: give a public model of teachers.py list, or a JSON file "
                         f"with the keys {', '.join(sorted(DESCRIPTION))}") from None
-
-
-def shorten(model, T):
-    """Leaves the model a chain of T steps, every k-th noise level; the network gets k times i."""
-    arguments, levels = model.net.arguments, model.schedule.alphas_cumprod
-    k = len(levels) // T
-    if "index_scale" not in arguments or k * T != len(levels):
-        raise UserError(f"--T {T}: the network must be a U-Net of ours, which takes fractional "
-                        f"indices, and its chain of {len(levels)} steps be a multiple of T")
-    arguments["index_scale"] *= k
-    model.schedule = Schedule(levels[::k].clone())
 
 
 def main():

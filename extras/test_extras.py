@@ -436,12 +436,14 @@ def test_boot_and_dkdm_on_pipelines(tmp_path, saved, family, monkeypatch, small_
     pairs = zip(student.parameters(), untrained.parameters(), strict=True)
     assert 0 < max((a - b).abs().max() for a, b in pairs) < 0.1  # from the teacher's own weights
     model = teachers.load_teacher("dkdm/student.pt")
-    for some, x in ((student.model, boot.sample(student, teacher.noise(3, 0), teacher.labels(3))),
-                    (model, model.ddim(model.noise(3, 0), 2, model.labels(3)))):
+    for some, T, x in (
+            (student.model, 1000, boot.sample(student, teacher.noise(3, 0), teacher.labels(3))),
+            (model, 100, model.ddim(model.noise(3, 0), 2, model.labels(3)))):
         images = some.to_images(x)
         assert images.shape == (3, 3, pixels, pixels) and images.std() > 0.01
         assert some.schedule.clip == (pixels == 8) and some.pipeline == teacher.pipeline
-        assert torch.equal(some.schedule.alphas_cumprod, teacher.schedule.alphas_cumprod)
+        levels = teacher.respaced(T).schedule.alphas_cumprod
+        assert torch.equal(some.schedule.alphas_cumprod, levels)
 
 
 def test_prompts_can_be_replaced(tmp_path, saved, monkeypatch, small_student):
