@@ -222,7 +222,10 @@ def pool_size(config, T):
 
 @torch.no_grad()
 def shuffle_denoise(pool, teacher, generator, autocast):
-    """Each entry goes down the chain to an index of its own, uniform over all T."""
+    """Moves each entry down the chain to an index of its own, uniform over all T: G_T(t).
+
+    On average T / 2 teacher calls an entry.
+    """
     goal = torch.randint(pool.T, pool.i.shape, generator=generator, device=pool.i.device)
     order = goal.argsort(descending=True)  # neighbours have about as far to go: calls stay full
     progress = tqdm(total=int((pool.T - 1 - goal).sum()), desc="filling the pool", unit=" calls")

@@ -234,7 +234,8 @@ class DiffusionModel:
         """
         k = self.schedule.T // T
         if k * T != self.schedule.T:
-            raise UserError(f"a chain of {self.schedule.T} steps has no {T} that are evenly spaced")
+            raise UserError(f"a chain of {self.schedule.T} steps has no {T} evenly spaced ones: "
+                            "choose a divisor of it")
         chain = self.schedule.respaced(range(k - 1, self.schedule.T, k))
         return dataclasses.replace(self, schedule=chain, stride=k * self.stride)
 
