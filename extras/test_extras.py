@@ -22,7 +22,7 @@ import dkdm
 import eval_fid
 import teachers
 import unet
-from extras import diffusers_teacher, plot, train_features, train_teacher
+from extras import diffusers_teacher, direct, plot, train_features, train_teacher
 from teachers import UserError
 
 # ------------------------------------------------------------------------------------------------
@@ -576,6 +576,32 @@ def test_its_errors_are_one_line_of_the_script_that_calls_it(tmp_path):
     script = Path(teachers.__file__)
     done = subprocess.run([sys.executable, script, *line.split()], capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.startswith("teachers.py: error: --prompts ")
+
+
+# ------------------------------------------------------------------------------------------------
+# direct.py
+
+
+def test_direct_regression_learns_its_pairs_and_gives_boot_its_losses_back(tmp_path, tiny):
+    """16 steps of 8 make 16 x 17 teacher calls, the price of 5 images of 50."""
+    train_teacher.train(a_run(tmp_path))
+    config = boot.Config(str(tmp_path / "run/teacher.pt"), steps=16, lr=1e-2, compare=10,
+                         device="cpu", precision="fp32", out=str(tmp_path / "direct"))
+    xi, c, images = direct.pairs(config)
+    teacher, losses = teachers.load_teacher(config.teacher), boot.losses
+    assert len(xi) == 5
+    torch.testing.assert_close(images, teacher.ddim(xi, 50, c, 1.0, 0.99, 0.02))
+
+    direct.train(config)
+    assert boot.losses is losses
+    student = boot.load_student(tmp_path / "direct/student.pt")
+    untrained = boot.Student(teacher, config.t_min, 0.99)
+    after, before = ((boot.sample(model, xi, c) - images).square().mean()
+                     for model in (student, untrained))
+    assert after < 0.5 * before
+
+    with pytest.raises(UserError, match="give no range"):
+        direct.pairs(dataclasses.replace(config, guidance=(1.0, 3.0)))
 
 
 # ------------------------------------------------------------------------------------------------

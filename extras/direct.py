@@ -1,0 +1,68 @@
+"""Direct regression, the baseline that motivates BOOT: from noise to the teacher's 50-step image.
+
+    python -m extras.direct --out runs/direct
+
+It takes boot.py's options and shares all of its run but the loss: instead of bootstrapping, the
+student learns from pairs of a noise sample and the teacher's image of it. The pairs are drawn
+before training, with as many teacher calls as BOOT would make in the same run: 680 pairs by
+default. The loss stands in the column "bootstrap" of log.csv.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+import boot
+import teachers
+from teachers import UserError
+
+STEPS = 50  # of the teacher, for each pair
+
+
+def pairs(config):
+    """Noise samples (N, C, H, W), labels (N,) or None and the teacher's images of them.
+
+    N is what the teacher calls of config's run of BOOT pay for. UserError for a range of w.
+    """
+    teacher = teachers.load_teacher(config.teacher, config.device)
+    config = config.fitted(teacher)
+    if len(config.guidance) > 1:
+        raise UserError("direct regression takes one --guidance: give no range")
+    hop = 1 if config.solver in ("euler", "ddim") else 2
+    n = config.steps * (hop * config.batch + math.ceil(config.batch / 8)) // STEPS
+    if n < 1:
+        raise UserError(f"--steps {config.steps} pays for no pair: give more")
+    xi, c = teacher.noise(n, config.seed + 1), teacher.labels(n)
+    with teacher.autocast(config.precision)():
+        images = teacher.in_parts(lambda xi, c: teacher.ddim(
+            xi, STEPS, c, config.guidance[0], config.t_max, config.t_min), xi, c, desc="pairs")
+    return xi, c, images
+
+
+def train(config):
+    """boot.train(config) with the loss || y_theta(xi, t_min) - the teacher's image ||^2."""
+    noise, labels, images = pairs(config)
+
+    def losses(student, teacher, xi, t, s, c, w, config):
+        rows = torch.randint(len(noise), (len(xi),))
+        c = None if labels is None else labels[rows].to(xi.device)
+        y = student(noise[rows].to(xi.device), torch.full_like(t, config.t_min), c, w)
+        loss = F.mse_loss(y, images[rows].to(xi.device))
+        return torch.stack([loss, torch.zeros_like(loss)])  # nothing is bootstrapped, no boundary
+
+    bootstrapping, boot.losses = boot.losses, losses
+    try:
+        return boot.train(config)
+    finally:
+        boot.losses = bootstrapping
+
+
+def main():
+    config = boot.Config.parse()
+    for who, mse in train(config).items():
+        print(f"  {who:20s} {mse:.4f}")
+
+
+if __name__ == "__main__":
+    teachers.run_script(main)
