@@ -53,6 +53,11 @@ def full(t, B=64):
     return torch.full((B,), t, dtype=torch.float64)
 
 
+def close(actual, wanted, hint, **tolerances):
+    """assert_close with a hint: tests named test_labN are the checks of the labs, docs/labs."""
+    torch.testing.assert_close(actual, wanted, msg=lambda how: f"{hint}\n{how}", **tolerances)
+
+
 # ------------------------------------------------------------------------------------------------
 # A teacher whose paths have a closed form
 
@@ -135,25 +140,65 @@ def test_the_posterior_step_is_bayes_rule():
 ORDERS = {"euler": 1, "ddim": 1, "heun": 2, "midpoint": 2}
 
 
-@pytest.mark.parametrize("solver", boot.SOLVERS)
-def test_solvers_converge_at_their_order(solver):
+def test_lab1_the_path_starts_at_the_teachers_first_guess():
+    """For points N(m, v I) that is E[x | alpha x + sigma noise = xi], by Bayes' rule."""
+    xi, c, w = noise(64, 2), torch.arange(64) % 2, torch.linspace(1, 3, 64).double()
+    teacher, t_max = Gaussian(), full(0.9)
+    a, s = (level(t_max)[:, None] for level in (teacher.schedule.alpha, teacher.schedule.sigma))
+    m = teacher.means[2] + w[:, None] * (teacher.means[c] - teacher.means[2])
+    wanted = (m / teacher.variance + a / s**2 * xi) / (1 / teacher.variance + a**2 / s**2)
+    teacher.means.requires_grad_(True)
+    target = boot.boundary_target(teacher, xi, t_max, c, w)
+    close(target, wanted, "the target is f(xi, t_max): the image that the teacher sees in the pure "
+                          "noise xi at t_max, for class c and scale w")
+    assert not target.requires_grad, "the target is a constant: no gradient goes into the teacher"
+
+
+def test_lab2_a_step_moves_towards_the_teachers_image():
+    """Where that image is constant DDIM's step is exact; from t to t there is nothing to do."""
+    teacher, xi, y = Gaussian(variance=0.0), noise(64, 2), noise(64, 2, seed=1)
+    for solver in boot.SOLVERS:
+        still = boot.signal_ode_step(y, xi, full(0.5), full(0.5), teacher, solver)
+        close(still, y, f"{solver}: at t = s the step must return y_t")
+        step = boot.signal_ode_step(y, xi, full(0.5), full(0.49), teacher, solver)
+        towards = ((step - y) * (teacher.means[2] - y)).sum()
+        assert towards > 0, (
+            f"{solver}: y moves away from f. lambda rises with t, and sampling runs t down: check "
+            "the sign of lambda', and which of t and s comes first")
+    step = boot.signal_ode_step(y, xi, full(0.9), full(0.1), teacher, "ddim")
+    close(step, teacher.path(y, xi, full(0.9), full(0.1)), "ddim: y_s = (1 - r) f + r y_t with "
+          "r = exp(lambda_s - lambda_t) is exact for a constant f")
+
+
+def test_lab2_solvers_converge_at_their_order():
     """Half the step divides the error by 2^order."""
     xi, start = noise(64, 2), GAUSSIAN.x0(noise(64, 2), full(0.9))
     exact = GAUSSIAN.path(start, xi, full(0.9), full(0.2))
 
-    def error(steps):
+    def error(steps, solver):
         y, times = start, torch.linspace(0.9, 0.2, steps + 1, dtype=torch.float64)
         for t, s in zip(times[:-1], times[1:], strict=True):
             y = boot.signal_ode_step(y, xi, t.expand(64), s.expand(64), GAUSSIAN, solver)
         return (y - exact).square().mean().sqrt()
 
-    assert error(40) / error(80) == pytest.approx(2**ORDERS[solver], rel=0.15)
+    for solver in boot.SOLVERS:
+        ratio, wanted = error(40, solver) / error(80, solver), 2 ** ORDERS[solver]
+        assert ratio == pytest.approx(wanted, rel=0.15), (
+            f"{solver}: half the step should divide the error by {wanted}. At which time, and at "
+            "which y, is the teacher asked?")
 
 
-def test_ddim_is_exact_where_the_teacher_is_constant():
-    teacher, xi, y = Gaussian(variance=0.0), noise(64, 2), noise(64, 2, seed=1)
-    step = boot.signal_ode_step(y, xi, full(0.9), full(0.1), teacher, "ddim")
-    torch.testing.assert_close(step, teacher.path(y, xi, full(0.9), full(0.1)))
+def test_lab3_a_student_on_the_exact_path_is_its_own_target():
+    xi, c, w = noise(64, 2), torch.arange(64) % 2, torch.linspace(1, 3, 64).double()
+    start = GAUSSIAN.x0(xi, full(0.98), c, w)
+
+    def exact(xi, t, c, w):
+        return GAUSSIAN.path(start, xi, full(0.98), t, c, w)
+
+    t = torch.linspace(0.3, 0.9, 64, dtype=torch.float64)
+    target = boot.bootstrap_target(exact, GAUSSIAN, xi, t, t - 0.02, "heun", c, w)
+    close(target, exact(xi, t - 0.02, c, w), "the target starts at the student's y(xi, t) and "
+          "takes one step of the signal-ODE to s, for class c and scale w", rtol=0, atol=2e-4)
 
 
 def losses_of(student, teacher, xi, t, delta, c=None, w=None, t_max=0.98, solver="heun"):
@@ -180,7 +225,7 @@ class Mlp(nn.Module):
         return self.layers(torch.cat(known, dim=1).to(self.layers[0].weight))
 
 
-def test_gradient_flows_through_the_student_at_s_alone():
+def test_lab3_gradient_flows_through_the_student_at_s_alone():
     torch.manual_seed(0)
     student, xi, teacher = Mlp(), noise(64, 2).float(), Gaussian()
     teacher.means.requires_grad_(True)
@@ -190,7 +235,8 @@ def test_gradient_flows_through_the_student_at_s_alone():
     wanted = torch.autograd.grad(by_hand, list(student.parameters()))
     losses_of(student, teacher, xi, t, 0.1)[0].backward()
     assert teacher.means.grad is None
-    torch.testing.assert_close([p.grad for p in student.parameters()], list(wanted))
+    close([p.grad for p in student.parameters()], list(wanted),
+          "the target is a constant (SG): no gradient flows through y(xi, t)")
 
 
 def test_a_small_student_learns_the_exact_path_of_each_class_and_scale(monkeypatch):
@@ -318,13 +364,14 @@ def wavy(x, i, c=None):
     ("linear", "ddpm", 7,
      [-0.34711, -0.55854, -0.70718, -0.14979, -0.36349, 0.13597, -0.16075, -0.5598]),
 ])
-def test_samplers_agree_with_the_reference(schedule, sampler, steps, wanted):
+def test_lab8_samplers_agree_with_the_reference(schedule, sampler, steps, wanted):
     model = DiffusionModel(wavy, Schedule(schedule), (1, 2, 2), None, "eps", True)
     x_T = torch.sin(torch.arange(8.0) * 1.3).reshape(2, 1, 2, 2) * 1.5
     noises = torch.cos(torch.arange(8.0 * steps)).reshape(steps, 2, 1, 2, 2)
     more = {"noises": noises} if sampler == "ddpm" else {}
     out = getattr(model, sampler)(x_T, steps, **more)
-    assert out.flatten().tolist() == pytest.approx(wanted, abs=1e-4)
+    close(out.flatten(), torch.tensor(wanted), f"{sampler} at ADM's indices: x0 and eps come from "
+          "p_mean_variance on the shortened chain", rtol=0, atol=1e-4)
 
 
 def test_all_three_predictions_mean_the_same_image():
@@ -349,21 +396,22 @@ def test_all_three_predictions_mean_the_same_image():
         assert schedule.p_mean_variance(10 * out, x, i)[2].abs().max() == 1
 
 
-def test_guidance_follows_its_formula_and_none_is_the_last_label():
+def test_lab8_guidance_follows_its_formula_and_none_is_the_last_label():
     def net(x, i, c):
         return torch.cat([x * c.reshape(-1, 1, 1, 1), x + c.reshape(-1, 1, 1, 1)], dim=1)
 
     teacher = DiffusionModel(net, Schedule("cosine"), (1, 2, 2), 4, "eps", True)
     x, i, c = torch.ones(2, 1, 2, 2), torch.tensor([5, 5]), torch.tensor([1, 2])
     out = teacher.eps_form(x, i, c, guidance=3.0)
-    assert out[:, 0, 0, 0].tolist() == [4 + 3 * (1 - 4), 4 + 3 * (2 - 4)]
-    assert out[:, 1, 0, 0].tolist() == [2, 3]  # the variance is the class's own
+    guided = [4 + 3 * (1 - 4), 4 + 3 * (2 - 4)]
+    assert out[:, 0, 0, 0].tolist() == guided, "f = f(x, null) + w (f(x, c) - f(x, null))"
+    assert out[:, 1, 0, 0].tolist() == [2, 3], "the variance is the class's own, not guided"
     assert teacher.eps_form(x, i)[:, 0, 0, 0].tolist() == [4, 4]
     each = teacher.eps_form(x, i, c, guidance=torch.tensor([1.0, 3.0]))  # a scale for each sample
     assert each[:, 0, 0, 0].tolist() == [1, 4 + 3 * (2 - 4)]
 
 
-def test_ddim_on_the_path_that_boot_learns():
+def test_lab8_ddim_on_the_path_that_boot_learns():
     """Calls from t_max to t_min against the last x0 on a Gaussian's exact path from x = xi."""
     xi, t, s, teacher = noise(32, 2), full(0.98, 32), full(0.02, 32), GAUSSIAN
 
@@ -377,7 +425,8 @@ def test_ddim_on_the_path_that_boot_learns():
         images = (model.ddim(xi.reshape(32, 2, 1, 1), n, t_max=0.98, t_min=0.02, order=order)
                   for n in (50, 200))
         error = [(image.flatten(1) - wanted).abs().max() for image in images]
-        assert error[1] < worst and error[0] / error[1] == pytest.approx(4**order, rel=0.2), order
+        assert error[1] < worst, f"order {order}: the image is the last call's x0"
+        assert error[0] / error[1] == pytest.approx(4**order, rel=0.2), f"not of order {order}"
 
 
 # ------------------------------------------------------------------------------------------------
@@ -394,13 +443,15 @@ def other_wavy(x, i, c=None):
     ("cosine", [146.8614, 206.218, 0.0002002554, 0.001972829, 712.2076]),
     ("linear", [57.64489, 84.58414, 9.94121e-05, 0.006176383, 0.01438623]),
 ])
-def test_dkdm_loss_agrees_with_the_released_code_and_is_a_kl_of_gaussians(schedule, wanted):
+def test_lab5_the_loss_agrees_with_the_released_code_and_is_a_kl_of_gaussians(schedule, wanted):
     x = torch.sin(torch.arange(20.0) * 1.1).reshape(5, 1, 2, 2) * 1.3
     i, schedule = torch.tensor([0, 1, 250, 700, 999]), Schedule(schedule)
     simple, vlb = dkdm.dkdm_loss(other_wavy(x, i), wavy(x, i), x, i, schedule)
-    assert simple.tolist() == pytest.approx(
-        [0.002665255, 0.006107469, 0.003010632, 0.004876165, 0.006023907], rel=1e-5)
-    assert vlb.tolist() == pytest.approx(wanted, rel=1e-4, abs=3e-8)
+    squares = [0.002665255, 0.006107469, 0.003010632, 0.004876165, 0.006023907]
+    close(simple, torch.tensor(squares), "L_simple is || eps_T - eps_S ||^2, a mean over each "
+          "sample", rtol=1e-5, atol=0)
+    close(vlb, torch.tensor(wanted), "L_vlb is KL(p_T || p_S), the teacher first, in bits; the "
+          "teacher's x0 is clipped, the student's is not", rtol=1e-4, atol=3e-8)
     x = x.double()
     for C in (2, 1):  # with a learned variance and without
         outputs, gaussians = [f(x, i)[:, :C] for f in (wavy, other_wavy)], []
@@ -409,20 +460,21 @@ def test_dkdm_loss_agrees_with_the_released_code_and_is_a_kl_of_gaussians(schedu
             gaussians.append(torch.distributions.Normal(mean, (log_variance / 2).exp()))
         kl = torch.distributions.kl_divergence(*gaussians).flatten(1).mean(1) / math.log(2)
         _, vlb = dkdm.dkdm_loss(*reversed(outputs), x, i, schedule)
-        torch.testing.assert_close(vlb, kl)
+        close(vlb, kl, f"KL(p_T || p_S) in bits, with {C} channels of output for one of image")
 
 
-def test_gradients_go_where_they_should():
+def test_lab5_gradients_go_where_they_should():
     """From L_vlb to the student's variance alone, from L_simple to its mean, to no teacher."""
     x, i = noise(5, 1, 2, 2), torch.tensor([0, 1, 250, 700, 999])
     student_out, teacher_out = other_wavy(x, i).requires_grad_(), wavy(x, i).requires_grad_()
     simple, vlb = dkdm.dkdm_loss(student_out, teacher_out, x, i, Schedule("cosine"))
     of_simple, = torch.autograd.grad(simple.sum(), student_out, retain_graph=True)
     of_vlb, = torch.autograd.grad(vlb.sum(), student_out, retain_graph=True)
-    assert of_simple[:, 1:].abs().max() == 0 < of_simple[:, :1].abs().min()
-    assert of_vlb[:, :1].abs().max() == 0 < of_vlb[:, 1:].abs().min()
+    assert of_simple[:, 1:].abs().max() == 0 < of_simple[:, :1].abs().min(), "L_simple: eps alone"
+    assert of_vlb[:, :1].abs().max() == 0, "L_vlb teaches the variance: detach the student's mean"
+    assert of_vlb[:, 1:].abs().min() > 0, "L_vlb must reach the student's variance"
     of_teacher = torch.autograd.grad(simple.sum() + vlb.sum(), teacher_out, allow_unused=True)
-    assert of_teacher == (None,)
+    assert of_teacher == (None,), "no gradient goes into the teacher"
 
 
 @pytest.mark.parametrize("predicts", ["eps", "v", "x0"])
@@ -442,7 +494,7 @@ def new_pool(size, num_classes=3, shape=(1, 2, 2), T=1000):
     return dkdm.Pool(size, shape, T, num_classes, 0.25, generator), generator
 
 
-def test_an_entry_moves_one_index_arrivals_restart_and_the_others_stay():
+def test_lab4_an_entry_moves_one_index_arrivals_restart_and_the_others_stay():
     pool, generator = new_pool(8000)
     pool.i, pool.c = torch.arange(8000) % 4 * 250, torch.zeros(8000).long()  # at 0 they arrive
     schedule = Schedule("cosine")
@@ -453,18 +505,21 @@ def test_an_entry_moves_one_index_arrivals_restart_and_the_others_stay():
     pool.advance(rows, wavy(x, i), schedule, generator)
     others = torch.ones(8000, dtype=torch.bool).index_fill(0, rows, False)
     for name, was in before.items():
-        assert torch.equal(pool.state_dict()[name][others], was[others]), name
+        assert torch.equal(pool.state_dict()[name][others], was[others]), f"{name} of other entries"
     now, now_i, now_c = pool.at(rows)
     moved = i > 0
-    assert torch.equal(now_i, torch.where(moved, i - 1, 999)) and (now_c[moved] == 0).all()
+    close(now_i, torch.where(moved, i - 1, 999), "i falls by 1; from 0 it restarts at T - 1")
+    assert (now_c[moved] == 0).all(), "an entry keeps its label on its way"
     # where they went: the Gaussian step, its noise standard normal; or fresh noise
     mean, log_variance, _, _ = schedule.p_mean_variance(wavy(x, i), x, i)
-    for z in (((now - mean) / (log_variance / 2).exp())[moved], now[~moved]):
+    for z, hint in ((((now - mean) / (log_variance / 2).exp())[moved], "mean plus std times noise; "
+                     "the std is exp(log_variance / 2)"),
+                    (now[~moved], "arrivals restart from noise N(0, I)")):
         n = z.numel()
-        assert abs(z.mean()) < 4 / n**0.5 and abs(z.std() - 1) < 4 / (2 * n) ** 0.5
-    assert not torch.equal(now[~moved], x[~moved])
+        assert abs(z.mean()) < 4 / n**0.5 and abs(z.std() - 1) < 4 / (2 * n) ** 0.5, hint
+    assert not torch.equal(now[~moved], x[~moved]), "arrivals restart from new noise"
     share = torch.bincount(now_c[~moved]) / (~moved).sum()  # three classes and "no class", 25 %
-    assert (share - torch.tensor([0.25] * 4)).abs().max() < 4 * (0.25 * 0.75 / 1000) ** 0.5
+    assert (share - 0.25).abs().max() < 4 * (0.25 * 0.75 / 1000) ** 0.5, "arrivals: a new label"
 
 
 class GaussianNet(nn.Module):
@@ -555,16 +610,24 @@ def test_scores_agree_with_the_reference_implementations():
     assert kid == pytest.approx(-1.45110515492865, rel=1e-10)
 
 
-def test_scores_of_simple_cases_by_hand():
+def test_lab6_frechet_distances_by_hand():
     def distance(mu1, s1, mu2, s2):
         return eval_fid.frechet_distance(*(np.array(x, dtype=float) for x in (mu1, s1, mu2, s2)))
 
+    one, four = [[1, 0], [0, 1]], [[4, 0], [0, 4]]
+    assert distance([0, 0], one, [3, 4], one) == pytest.approx(25), "|| mu1 - mu2 ||^2"
+    assert distance([0, 0], one, [0, 0], four) == pytest.approx(2), "tr(S1 + S2 - 2 (S1 S2)^(1/2))"
     # two rows: tr (AB)^(1/2) = (tr AB + 2 det(AB)^(1/2))^(1/2), for any two covariances
     a, b = np.array([[2, 0.7], [0.7, 1]]), np.array([[1, -0.4], [-0.4, 3]])
     root = math.sqrt(np.trace(a @ b) + 2 * math.sqrt(np.linalg.det(a @ b)))
-    assert distance([0, 0], a, [0, 0], b) == pytest.approx(2 + 1 + 1 + 3 - 2 * root)
+    assert distance([0, 0], a, [0, 0], b) == pytest.approx(2 + 1 + 1 + 3 - 2 * root), (
+        "the root is that of a matrix, not of each of its entries")
     mu, sigma = spread(np.random.RandomState(0).standard_normal((20, 300)))  # rank 19
-    assert distance(mu, sigma, mu + 1, sigma) == pytest.approx(300, abs=1e-4)
+    assert distance(mu, sigma, mu + 1, sigma) == pytest.approx(300, abs=1e-4), (
+        "a covariance of less than full rank, as from fewer images than features")
+
+
+def test_scores_of_simple_cases_by_hand():
     line = torch.arange(10.0)[:, None]  # balls of radius 3 at the ends, 2 between
     outside = torch.tensor([-3.0, -3.1, 11.9, 12.1])[:, None]
     assert eval_fid.precision_recall(line, outside) == (0.5, 1)
@@ -817,14 +880,16 @@ def test_image_k_depends_on_the_seed_and_k_alone(tmp_path, options):
 # The student of BOOT
 
 
-def test_an_untrained_student_is_the_teacher_at_t_max(tmp_path):
+def test_lab7_an_untrained_student_is_the_teacher_at_t_max(tmp_path):
     xi, c, t, w = torch.randn(4, 3, 8, 8), torch.arange(4) % 3, torch.full((4,), 0.5), torch.ones(4)
     t_max = torch.full((4,), 0.98)
     for predicts in ("v", "x0"):
         teacher = teachers.load_teacher(tiny(tmp_path / "t.pt", predicts=predicts))
+        fill(teacher.net)
         student = boot.Student(teacher, 0.02, 0.98).eval()
-        torch.testing.assert_close(student(xi, t_max, c, w), teacher.x0(xi, t_max, c))
-        torch.testing.assert_close(student(xi, t_max), teacher.x0(xi, t_max))  # "no class"
+        close(student(xi, t_max, c, w), teacher.x0(xi, t_max, c), "at t_max the student is the "
+              "teacher: asked at index t T - 1, and turned into an image by the levels of t_max")
+        close(student(xi, t_max), teacher.x0(xi, t_max), 'without labels it means "no class"')
         bootstrap, boundary = losses_of(student, teacher, xi, t, 0.1, c).tolist()
         assert boundary < 1e-8 < bootstrap
     # one that predicts noise: a student that predicts v, from 0, with its other weights

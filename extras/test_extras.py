@@ -3,12 +3,14 @@
 import copy
 import dataclasses
 import functools
+import inspect
 import json
 import math
 import shutil
 import string
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +23,9 @@ import boot
 import dkdm
 import eval_fid
 import teachers
+import test_core
 import unet
-from extras import diffusers_teacher, direct, plot, train_features, train_teacher
+from extras import demo, diffusers_teacher, direct, handout, plot, train_features, train_teacher
 from teachers import UserError
 
 # ------------------------------------------------------------------------------------------------
@@ -579,10 +582,10 @@ def test_its_errors_are_one_line_of_the_script_that_calls_it(tmp_path):
 
 
 # ------------------------------------------------------------------------------------------------
-# direct.py
+# direct.py and demo.py
 
 
-def test_direct_regression_learns_its_pairs_and_gives_boot_its_losses_back(tmp_path, tiny):
+def test_direct_regression_learns_its_pairs_and_its_student_is_shown(tmp_path, tiny):
     """16 steps of 8 make 16 x 17 teacher calls, the price of 5 images of 50."""
     train_teacher.train(a_run(tmp_path))
     config = boot.Config(str(tmp_path / "run/teacher.pt"), steps=16, lr=1e-2, compare=10,
@@ -602,6 +605,113 @@ def test_direct_regression_learns_its_pairs_and_gives_boot_its_losses_back(tmp_p
 
     with pytest.raises(UserError, match="give no range"):
         direct.pairs(dataclasses.replace(config, guidance=(1.0, 3.0)))
+
+    show = demo.Config(str(tmp_path / "direct/student.pt"), rows=2, out=str(tmp_path / "demo"))
+    demo.draw(show)
+    pictures = {name: np.array(Image.open(tmp_path / f"demo/{name}.png"))
+                for name in ("interpolation", "classes", "path")}
+    assert {picture.shape for picture in pictures.values()} == {(134, 662, 3)}
+    first, last = pictures["interpolation"][2:66, 2:66], pictures["path"][2:66, -66:-2]
+    assert np.array_equal(first, last) and first.std() > 0  # both are y(xi, t_min) of one noise
+
+
+def test_the_great_circle_between_noise_samples_keeps_their_length():
+    a, b = torch.zeros(2, 3, 2, 2)
+    a[0], b[1] = 2.0, 2.0  # at right angles, of length 4
+    path = demo.great_circle(a, b, 5).flatten(1)
+    torch.testing.assert_close(path.norm(dim=1), torch.full((5,), 4.0))
+    cosines = (path[1:] * path[:-1]).sum(1) / 16
+    torch.testing.assert_close(cosines, torch.full((4,), math.pi / 8).cos())
+    torch.testing.assert_close(path[[0, -1]], torch.stack([a, b]).flatten(1))
+
+
+# ------------------------------------------------------------------------------------------------
+# handout.py: what a lab blanks, and that its checks catch the usual mistakes
+
+
+def test_a_handout_is_blank_and_the_solutions_put_everything_back(tmp_path):
+    out = tmp_path / "copy"
+    config = handout.Config((*handout.LABS, "boot.learning_rate"), str(out))
+    handout.make(config)
+    blank = (out / "boot.py").read_text()
+    assert blank.count("raise NotImplementedError(") == 5
+    assert '"""f_phi(xi, t_max), (B, ...)' in blank and "return teacher.x0(xi, t_max" not in blank
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "test_core.py", "-k", "lab1"],
+                          cwd=out, capture_output=True, text=True)
+    assert "NotImplementedError: lab 1" in done.stdout and done.returncode == 1
+    assert "solutions" in (out / handout.ANSWERS).read_text()
+
+    (out / "boot.py").write_text(blank.replace('("lab 2")', '("my own idea")') + "# mine\n")
+    handout.make(dataclasses.replace(config, solutions=True))
+    for file in ("boot.py", "dkdm.py", "eval_fid.py", "teachers.py", handout.ANSWERS):
+        mine = "# mine\n" if file == "boot.py" else ""
+        assert (out / file).read_text() == (handout.ROOT / file).read_text() + mine
+    for names, says in ((("lab9",), "no lab"), (("boot.nothing",), "no function"),
+                        (("boot.Student",), "is a class")):
+        with pytest.raises(UserError, match=says):
+            handout.make(handout.Config(names, str(tmp_path / "other")))
+        assert not (tmp_path / "other").exists()
+    with pytest.raises(UserError, match="exists"):
+        handout.make(config)
+
+
+MISTAKES = [
+    ("lab1", "boot.boundary_target", "xi, t_max, c, w)\n", "xi, 0.9 * t_max, c, w)\n"),  # not t_max
+    ("lab1", "boot.boundary_target", "t_max, c, w)\n", "t_max, c, torch.ones_like(w))\n"),
+    ("lab2", "boot.signal_ode_step", "(t - s) *", "(s - t) *"),  # the sign of lambda'
+    ("lab2", "boot.signal_ode_step", "lam(end) - schedule.lam(t)", "lam(t) - schedule.lam(end)"),
+    ("lab2", "boot.signal_ode_step", "(1 - r) * f_constant + r *", "r * f_constant + (1 - r) *"),
+    ("lab2", "boot.signal_ode_step", "f(ddim(f_t, s), s)", "f(ddim(f_t, s), t)"),  # Heun at t twice
+    ("lab2", "boot.signal_ode_step", "f(ddim(f_t, middle), middle)", "f(y_t, middle)"),
+    ("lab3", "boot.bootstrap_target", "@torch.no_grad()\n", ""),  # a gradient through the target
+    ("lab3", "boot.bootstrap_target", "xi, t, s, teacher, solver, c, w)\n",
+     "xi, s, t, teacher, solver, c, w)\n"),  # s and t swapped
+    ("lab3", "boot.bootstrap_target", "student(xi, t,", "student(xi, s,"),
+    ("lab4", "dkdm.Pool.advance", "(i - 1) % self.T", "torch.where(arrived, self.T, i - 1)"),
+    ("lab4", "dkdm.Pool.advance", "i - 1) %", "i + 1) %"),
+    ("lab4", "dkdm.Pool.advance", "(0.5 * log_variance)", "log_variance"),
+    ("lab4", "dkdm.Pool.advance", "(arrived, labels, c)", "(arrived, c, c)"),  # the old label
+    ("lab5", "dkdm.dkdm_loss", "student_out[:, :C].detach()", "student_out[:, :C]"),  # the mean
+    ("lab5", "dkdm.dkdm_loss", "(log_var_S - log_var_T + (log_var_T - log_var_S)",
+     "(log_var_T - log_var_S + (log_var_S - log_var_T)"),  # the KL the wrong way round
+    ("lab5", "dkdm.dkdm_loss", " / math.log(2)", ""),  # nats
+    ("lab5", "dkdm.dkdm_loss", ", clip=False", ""),  # the student clipped, too
+    ("lab6", "eval_fid.frechet_distance", "root @ sigma2 @ root", "sigma1 @ sigma2"),
+    ("lab6", "eval_fid.frechet_distance", "- 2 * roots", "- roots"),
+    ("lab6", "eval_fid.frechet_distance", ".square().sum()", ".sum()"),
+    ("lab7", "boot.Student.forward", "T - 1,", "T,"),  # the index of t is t T - 1
+    ("lab7", "boot.Student.forward", "self.alpha, self.sigma",
+     "self.model.schedule.alpha(t), self.model.schedule.sigma(t)"),  # the levels of t, not of t_max
+    ("lab8", "teachers.DiffusionModel.ddim", "sigma[k + 1] * eps", "sigma[k] * eps"),
+    ("lab8", "teachers.DiffusionModel.ddim", "_alpha[k - 1]", "_alpha[k]"),
+    ("lab8", "teachers.DiffusionModel._predict", "with_class[:, C:]",
+     "without[:, C:] + w * (with_class[:, C:] - without[:, C:])"),  # guidance of the variance
+]
+
+
+def checks_of(lab, tmp_path):
+    """The checks of a lab, each with one set of its arguments."""
+    for name, check in vars(test_core).items():
+        if name.startswith(f"test_{lab}_"):
+            cases = [mark.args[1] for mark in getattr(check, "pytestmark", [])] or [[()]]
+            given = [tmp_path] if "tmp_path" in inspect.signature(check).parameters else []
+            yield from (functools.partial(check, *case, *given) for case in cases[0])
+
+
+@pytest.mark.parametrize(("lab", "where", "right", "wrong"), MISTAKES)
+def test_a_check_fails_for_a_mistake(tmp_path, monkeypatch, lab, where, right, wrong):
+    module, *owners, name = where.split(".")
+    owner = module = sys.modules[module]
+    for part in owners:
+        owner = getattr(owner, part)
+    source = textwrap.dedent(inspect.getsource(getattr(owner, name)))
+    assert source.count(right) == 1
+    names = dict(vars(module))
+    exec(source.replace(right, wrong), names)
+    monkeypatch.setattr(owner, name, names[name])
+    with pytest.raises(AssertionError):
+        for check in checks_of(lab, tmp_path):
+            check()
 
 
 # ------------------------------------------------------------------------------------------------

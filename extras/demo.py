@@ -1,0 +1,85 @@
+"""Pictures for a lecture, from a one-step student: each image is one network call.
+
+    python -m extras.demo --out demo                                        the shipped student
+    python -m extras.demo --student runs/guided/student.pt --out demo       one for a range of w
+
+interpolation.png   from one noise sample to another along the great circle between them
+classes.png         one noise sample per row, as each class
+path.png            what the student says of y_t, from t_max to t_min
+scales.png          a student for a range only: rising w, below the teacher's 50 steps
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+import boot
+import teachers
+from teachers import UserError, opt
+
+COLUMNS = 10
+
+
+@dataclass
+class Config(teachers.Options):
+    """Draws what a one-step student does with its noise, class, time and scale of guidance."""
+
+    student: str = opt("cifar10", "of boot.py, a path or cifar10")
+    teacher: str = opt("cifar10", "its teacher, for scales.png")
+    rows: int = opt(4, "noise samples in each picture", 1, 1000)
+    seed: int = opt(0, "seed of the noise", 0, 2**32 - 1)
+    out: str = opt("demo", "folder for the pictures")
+
+
+def great_circle(a, b, n):
+    """n points (n, ...) from a to b, noise samples of one shape.
+
+    x = (sin((1 - k) phi) a + sin(k phi) b) / sin(phi) for k from 0 to 1 and the angle phi between a
+    and b. On the straight line between them the points in the middle would be too short for noise.
+    """
+    phi = torch.acos(torch.cosine_similarity(a.flatten(), b.flatten(), dim=0))
+    k = torch.linspace(0, 1, n).reshape(n, *[1] * a.ndim)
+    return (torch.sin((1 - k) * phi) * a + torch.sin(k * phi) * b) / torch.sin(phi)
+
+
+def draw(config):
+    """Writes the pictures to the folder config.out. UserError if it exists."""
+    student, n, out = boot.load_student(config.student), config.rows, Path(config.out)
+    model = student.model
+    if out.exists():
+        raise UserError(f"{out} exists: choose another --out")
+    out.mkdir(parents=True)
+    xi, c = model.noise(n + 1, config.seed), model.labels(n)
+    each = xi[:n].repeat_interleave(COLUMNS, 0)  # a row of it
+    c_each = None if c is None else c.repeat_interleave(COLUMNS)
+
+    between = torch.cat([great_circle(a, b, COLUMNS) for a, b in zip(xi[:n], xi[1:], strict=True)])
+    images = {"interpolation": boot.sample(student, between, c_each)}
+    times = torch.linspace(student.t_max, student.t_min, COLUMNS).repeat(n)
+    w = torch.full((len(each),), sum(student.guidance) / len(student.guidance))
+    with torch.no_grad():
+        images["path"] = student(each, times, c_each, w)
+    if c is not None:
+        classes = torch.arange(COLUMNS) * model.num_classes // COLUMNS
+        images["classes"] = boot.sample(student, each, classes.repeat(n))
+    if len(student.guidance) == 2:
+        w = torch.linspace(*student.guidance, COLUMNS).repeat(n)
+        teacher = teachers.load_teacher(config.teacher)
+        theirs = teacher.in_parts(lambda xi, c, w: teacher.ddim(
+            xi, 50, c, w, student.t_max, student.t_min), each, c_each, w, desc="the teacher")
+        both = torch.stack([theirs.unflatten(0, (n, COLUMNS)),
+                            boot.sample(student, each, c_each, w).unflatten(0, (n, COLUMNS))], 1)
+        images["scales"] = both.flatten(0, 2)
+    for name, drawn in images.items():
+        teachers.save_grid(out / f"{name}.png", model.to_images(drawn), COLUMNS)
+
+
+def main():
+    config = Config.parse()
+    draw(config)
+    print(f"Drew {config.out}")
+
+
+if __name__ == "__main__":
+    teachers.run_script(main)
