@@ -614,6 +614,14 @@ def test_direct_regression_learns_its_pairs_and_its_student_is_shown(tmp_path, t
     first, last = pictures["interpolation"][2:66, 2:66], pictures["path"][2:66, -66:-2]
     assert np.array_equal(first, last) and first.std() > 0  # both are y(xi, t_min) of one noise
 
+    boot.train(dataclasses.replace(config, steps=2, guidance=(1.0, 3.0), out=f"{tmp_path}/range"))
+    student = boot.load_student(tmp_path / "range/student.pt")
+    demo.draw(demo.Config(student.path, config.teacher, rows=2, out=str(tmp_path / "more")))
+    scales = np.array(Image.open(tmp_path / "more/scales.png"))
+    wanted = teachers.to_uint8(boot.sample(student, student.model.noise(2, 0)[1:], c[1:2], 3.0))
+    assert scales.shape == (266, 662, 3)  # teacher and student of two noise samples
+    assert np.array_equal(scales[200:264:8, 596:660:8], wanted[0].permute(1, 2, 0))
+
 
 def test_the_great_circle_between_noise_samples_keeps_their_length():
     a, b = torch.zeros(2, 3, 2, 2)
