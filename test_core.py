@@ -738,7 +738,7 @@ def test_a_score_tells_pictures_from_noise_and_says_of_what_it_is(tmp_path, caps
     ("cifar10", [0.19699, -0.05158, 0.03497, 0.09576, 0.28449, 0.32397, 0.158402]),
     ("cifar10-dkdm-nano", [0.09820, -0.06633, 0.06689, 0.10622, 0.30603, 0.29735, 0.149070]),
     ("cifar10-dkdm-vit-tiny", [0.07579, -0.04461, 0.06536, 0.07274, 0.29533, 0.28520, 0.140750]),
-    ("cifar10-boot", [0.56069, 0.59400, 0.79332, 0.75205, 0.91494, 0.91808, 0.478182]),
+    ("cifar10-boot", [0.53382, 0.54438, 0.76575, 0.71641, 0.94637, 0.92223, 0.482843]),
 ])
 def test_what_ships_draws_what_it_always_drew(name, wanted):
     """Some pixels, and the mean magnitude, of images drawn when it was published."""
