@@ -70,7 +70,8 @@ def draw(config):
             xi, 50, c, w, student.t_max, student.t_min), each, c_each, w, desc="the teacher")
         both = torch.stack([theirs.unflatten(0, (n, COLUMNS)),
                             boot.sample(student, each, c_each, w).unflatten(0, (n, COLUMNS))], 1)
-        images["scales"] = both.flatten(0, 2)
+        teachers.save_grid(out / "scales.png", model.to_images(both.flatten(0, 2)), COLUMNS,
+                           ["teacher, 50 steps", "student, one call"] * n)
     for name, drawn in images.items():
         teachers.save_grid(out / f"{name}.png", model.to_images(drawn), COLUMNS)
 

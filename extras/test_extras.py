@@ -619,8 +619,8 @@ def test_direct_regression_learns_its_pairs_and_its_student_is_shown(tmp_path, t
     demo.draw(demo.Config(student.path, config.teacher, rows=2, out=str(tmp_path / "more")))
     scales = np.array(Image.open(tmp_path / "more/scales.png"))
     wanted = teachers.to_uint8(boot.sample(student, student.model.noise(2, 0)[1:], c[1:2], 3.0))
-    assert scales.shape == (266, 662, 3)  # teacher and student of two noise samples
-    assert np.array_equal(scales[200:264:8, 596:660:8], wanted[0].permute(1, 2, 0))
+    assert scales.shape == (266, 812, 3)  # teacher and student of two noise samples, and labels
+    assert np.array_equal(scales[200:264:8, 746:810:8], wanted[0].permute(1, 2, 0))
 
 
 def test_the_great_circle_between_noise_samples_keeps_their_length():
