@@ -100,9 +100,9 @@ class Student(nn.Module):
 
     The input is always xi, so whatever t is, a prediction becomes an image with the levels of
     t_max: for a teacher that predicts v, y = alpha(t_max) xi - sigma(t_max) v(xi, t). At t_max an
-    untrained student is the teacher itself. A teacher that predicts noise, whose x0 is divided by a
-    small alpha, cannot be kept so: its errors would be 13 times as large in y. Its student
-    predicts v, by a new last layer that starts at 0, hence at y = alpha(t_max) xi, nearly 0.
+    untrained student is the teacher itself. For a teacher that predicts noise this fails: x0 =
+    (x - sigma eps) / alpha multiplies its errors, 13-fold at the default t_max. Its student
+    predicts v, from a new last layer that starts at 0, so at first y = alpha(t_max) xi, nearly 0.
 
     guidance  (w,), or (lowest, highest): then the network takes w as well, embedded like the time
               and added through a layer that starts at 0 (section 3.3)
@@ -154,11 +154,11 @@ def losses(student, teacher, xi, t, s, c, w, config):
 
     L^BS = || y_theta(xi, s) - SG[step from y_theta(xi, t)] ||^2 / delta^2, weighted by how s is
     drawn;  L^BC = || y_theta(xi, t_max) - f_phi(xi, t_max) ||^2. An eighth of the batch is enough
-    for L^BC, which starts at 0 and only has to stay there. The last hop, to t_max, may be shorter
-    than delta; it is divided by delta^2, too, so that short hops do not weigh more.
+    for L^BC: unguided, it starts at 0 and only has to stay there. The last hop, to t_max, may be
+    shorter than delta; it is divided by delta^2, too, so that short hops do not weigh more.
     """
     B = len(xi)
-    few = torch.arange(0, B, 8, device=xi.device)
+    few = slice(0, B, 8)
     t_max, c_few = torch.full_like(s[few], config.t_max), None if c is None else c[few]
     target = bootstrap_target(student, teacher, xi, t, s, config.solver, c, w)
     start = boundary_target(teacher, xi[few], t_max, c_few, w[few])
@@ -172,7 +172,7 @@ def training_step(student, teacher, ema, optimizer, step, config, generator, aut
     """One step of BOOT: changes student, ema and optimizer; returns the losses, detached (2,)."""
     B, device = config.batch, generator.device
     xi = torch.randn(B, *teacher.image_shape, generator=generator, device=device)
-    # s is uniform over [t_min, t_max), one draw in each B-th of it: the same law, less scatter
+    # s is uniform over [t_min, t_max), stratified: one draw in each of B equal parts
     u = (torch.arange(B, device=device) + torch.rand(B, generator=generator, device=device)) / B
     s = config.t_min + (config.t_max - config.t_min) * u
     t = (s + config.delta).clamp(max=config.t_max)
@@ -188,7 +188,7 @@ def training_step(student, teacher, ema, optimizer, step, config, generator, aut
     (both[0] + config.beta * both[1]).backward()
     both = both.detach()
     teachers.average_gradients(student.parameters(), both)
-    nn.utils.clip_grad_norm_(student.parameters(), 1.0)  # mostly above: steps weigh about the same
+    nn.utils.clip_grad_norm_(student.parameters(), 1.0)  # usually above 1: steps count the same
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(step, config)
     optimizer.step()
@@ -201,7 +201,7 @@ def training_step(student, teacher, ema, optimizer, step, config, generator, aut
 
 
 def learning_rate(step, config):
-    """Rises linearly over WARMUP steps, then falls to 0 on half a cosine."""
+    """Half a cosine from config.lr to 0, with a linear warm-up over WARMUP steps."""
     cosine = 0.5 * (1 + math.cos(math.pi * step / config.steps))
     return config.lr * min(1, (step + 1) / WARMUP) * cosine
 
@@ -210,7 +210,7 @@ def learning_rate(step, config):
 # Configuration
 
 WARMUP = 150    # steps until the learning rate reaches its peak
-SAVES = 24      # a run is saved, and its images are drawn, so many times
+SAVES = 24      # saves of a run, each with a picture
 # Where the path starts unless --t-max says otherwise: at the highest 1 / alpha up to these. Pure
 # noise is right where nothing is left of the image: at 65 the mean colour of a CIFAR-10 image has
 # 2 % of the noise's variance. A teacher of noise starts at 13 (46 %): it multiplies its errors.
@@ -288,13 +288,10 @@ def train(config):
     student.eval()  # no dropout: it would make the targets noisy
     ema = copy.deepcopy(student).requires_grad_(False)
     optimizer = torch.optim.Adam(student.parameters(), config.lr, betas=(0.9, 0.99), fused=True)
-    if teacher.device.type == "cuda":  # on CPUs GroupNorm loses more than the convolutions gain
-        for net in (teacher.net, student.net, ema.net):
-            net.to(memory_format=torch.channels_last)
     parts = {"student": student, "ema": ema, "optimizer": optimizer}
     generator = teacher.generator(config.seed)
     folder, log = teachers.open_run(config, generator, parts)
-    n = min(64, config.compare)  # fewer where the teacher's 50 steps are dear
+    n = min(64, config.compare)  # lower --compare where 50 teacher steps are expensive
     xi, c = teacher.noise(n, config.seed), teacher.labels(n)
 
     def images(draw):

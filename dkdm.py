@@ -73,7 +73,7 @@ class Pool:
         return torch.where(dropped, self.num_classes, labels)
 
     def draw(self, n, generator):
-        """The rows of n entries, at random and none twice; if there are no more, all in order."""
+        """Rows of n random entries, none twice; all in order, if there are no more."""
         if n >= len(self.i):
             return torch.arange(len(self.i), device=self.i.device)
         return torch.randperm(len(self.i), generator=generator, device=self.i.device)[:n]
@@ -98,7 +98,8 @@ class Pool:
             self.c[rows] = torch.where(arrived, labels, c)
 
     def state_dict(self):
-        return {"x": self.x, "i": self.i, "c": self.c}
+        state = {"x": self.x, "i": self.i, "c": self.c}
+        return {name: None if part is None else part.cpu() for name, part in state.items()}
 
     def load_state_dict(self, state):
         for name, saved in state.items():
@@ -206,7 +207,7 @@ def training_step(student, teacher, pool, ema, optimizer, step, config, generato
 
 
 def learning_rate(step, config):
-    """Rises linearly over WARMUP steps, then falls to 0 on half a cosine."""
+    """Half a cosine from config.lr to 0, with a linear warm-up over WARMUP steps."""
     cosine = 0.5 * (1 + math.cos(math.pi * step / config.steps))
     return config.lr * min(1, (step + 1) / WARMUP) * cosine
 
@@ -243,7 +244,7 @@ def shuffle_denoise(pool, teacher, generator, autocast):
 # Configuration
 
 WARMUP = 150    # steps until the learning rate reaches its peak
-SAVES = 24      # a run is saved so many times, and its images are drawn at each fourth
+SAVES = 24      # saves of a run, each fourth with a picture
 
 
 @dataclass
@@ -321,9 +322,6 @@ def train(config):
     ema = copy.deepcopy(student)
     ema.net.requires_grad_(False).eval()
     optimizer = torch.optim.Adam(student.net.parameters(), config.lr, betas=(0.9, 0.99), fused=True)
-    if teacher.device.type == "cuda":  # on CPUs GroupNorm loses more than the convolutions gain
-        for net in (teacher.net, student.net, ema.net):
-            net.to(memory_format=torch.channels_last)
     generator, size = teacher.generator(config.seed), pool_size(config, schedule.T)
     pool = Pool(size, shape, schedule.T, teacher.num_classes, config.label_dropout, generator)
     parts = {"student": student.net, "ema": ema.net, "optimizer": optimizer}

@@ -5,7 +5,7 @@
     python eval_fid.py samples.npz --features cifar10    offline, with a small network of ours
 
 boot.py --sample and teachers.py sample draw such files; a folder of PNGs does as well. A score
-compares features of n images with those of a reference. Two scores compare only where network,
+compares features of n images with those of a reference. Scores are comparable only where network,
 resizing, n and reference agree, so they are printed. FID falls as n grows; papers use 50,000.
 
     --features   network                                                     images it sees
@@ -90,7 +90,7 @@ def precision_recall(ref, samples, k=3, block=1000):
     def covered(points, centres):  # share of points that lie in a ball
         reach = radii(centres)
         inside = [(torch.cdist(part, centres) <= reach).any(1) for part in points.split(block)]
-        return torch.cat(inside).double().mean().item()
+        return torch.cat(inside).float().mean().item()  # MPS has no float64
 
     return covered(samples, ref), covered(ref, samples)
 
@@ -232,7 +232,7 @@ def load_network(config, device):
     net.sha256 = sha256(path)
     if config.features == "inception" and not net.sha256.startswith(INCEPTION_SHA256):
         warn(f"{path} is not the public Inception file (its SHA-256 begins with {net.sha256[:8]}, "
-             f"not {INCEPTION_SHA256}): these scores compare with no others")
+             f"not {INCEPTION_SHA256}): these scores are comparable with no others")
     torch.backends.cudnn.allow_tf32 = False  # its 10-bit products would show in the scores
     return ready(net).to(device, memory_format=torch.channels_last)
 
@@ -489,7 +489,7 @@ def score(config):
         about_ref["of these for precision, recall and KID"] = len(ref["features"])
     name = network.suffix + (f"@{n}" if n < FULL else "")
     if name:
-        warn(f"scores called {name} compare only among themselves, at the same number of images")
+        warn(f"scores called {name} are comparable only with each other, for as many images")
     return {"scores": {what + name: value for what, value in scores.items()},
             "samples": about | {"count": n}, "reference": about_ref,
             "features": {"features": network.name, "sha256": network.sha256[:8],

@@ -19,6 +19,7 @@ Images are float32 (B, C, H, W) in [-1, 1]; labels c are int64 (B,).
 """
 
 import argparse
+import contextlib
 import ctypes
 import dataclasses
 import hashlib
@@ -64,7 +65,7 @@ class Schedule:
 
     name  "cosine" (improved DDPM, eq. 17), "linear" (DDPM's betas, scaled by 1000 / T), or a tensor
           (T,): alphas_cumprod, the product of (1 - beta) up to each index, which is alpha^2
-    clip  whether p_mean_variance keeps x0 in [-1, 1]; False for latents
+    clip  whether predicted images are clipped to [-1, 1]; False for latents
     """
 
     def __init__(self, name, T=1000, clip=True):
@@ -117,7 +118,7 @@ class Schedule:
         return table[left], table[(left + 1).clamp(max=self.T - 1)], position - left
 
     def lam(self, t):
-        """-log(alpha_t / sigma_t) at times t (...), linear between indices; t < 1 / T is 1 / T."""
+        """-log(alpha_t / sigma_t) at times t (...), linear between indices; constant below 1/T."""
         return torch.lerp(*self._around(torch.as_tensor(t)))
 
     def slope(self, t):
@@ -378,7 +379,8 @@ class DiffusionModel:
             elif kind == "cpu" and hasattr(torch.cpu, "get_capabilities"):
                 can = torch.cpu.get_capabilities()
                 bf16 = any(can.get(key) for key in ("avx512_bf16", "amx_bf16", "sve_bf16"))
-        return lambda: torch.autocast(kind, torch.bfloat16, enabled=bf16)
+        # No cache: torch 2.6's gives weights that were cast under no_grad to a call that learns.
+        return lambda: torch.autocast(kind, torch.bfloat16, enabled=bf16, cache_enabled=False)
 
     def checkpoint(self, method, config):
         """A plain dict of all that sampling and scoring need; method: "teacher", "dkdm", "boot"."""
@@ -548,7 +550,7 @@ class Options:
 
     @classmethod
     def parse(cls, argv=None):
-        """The configuration that the command line asks for; one to resume starts from its own."""
+        """The configuration that the command line asks for; to resume, the run's is the default."""
         # Without a usage, argparse's errors are one line.
         parser = argparse.ArgumentParser(description=cls.__doc__, usage=argparse.SUPPRESS)
         for field in dataclasses.fields(cls):
@@ -591,14 +593,17 @@ def run_script(main):
     """Runs main(), then prints the peak of memory. Bad input ends in one line and exit status 2."""
     keep_freed_memory()
     try:
-        if processes()[0] > 0:  # the first process speaks for all
-            sys.stdout = sys.stderr = open(os.devnull, "w")
-        main()
-        return print(peak_memory(), file=sys.stderr)
+        with contextlib.ExitStack() as silence:
+            if processes()[0] > 0:  # the first process speaks for all, but each for its errors
+                nowhere = silence.enter_context(open(os.devnull, "w"))
+                silence.enter_context(contextlib.redirect_stdout(nowhere))
+                silence.enter_context(contextlib.redirect_stderr(nowhere))
+            main()
+            return print(peak_memory(), file=sys.stderr)
     except (UserError, OSError) as error:
         message = " ".join(str(error).split())
     except RuntimeError as error:  # PyTorch has several for this
-        if "memory" not in str(error):
+        if not any(f"{what} memory" in str(error) for what in ("out of", "allocate", "enough")):
             raise
         message = "the memory is full: try a smaller --batch"
     except KeyboardInterrupt:
@@ -618,7 +623,8 @@ def keep_freed_memory():
 def peak_memory():
     """The most memory that this process has had, in words."""
     if torch.cuda.is_initialized():
-        return f"peak of GPU memory: {torch.cuda.max_memory_allocated() / 2**20:,.0f} MiB"
+        peak = max(map(torch.cuda.max_memory_allocated, range(torch.cuda.device_count())))
+        return f"peak of GPU memory: {peak / 2**20:,.0f} MiB"
     if sys.platform == "win32":
         return ""
     import resource  # which Windows does not have
@@ -674,9 +680,9 @@ def open_run(config, generator, shared, own=None):
     """Begins the run in config.out, or goes on with it: (folder, log so far).
 
     shared {name: module or optimizer}, alike in all processes, and own {name: what differs, such as
-    a pool} are brought back to the last save, and so are all random draws. log: a list of rows
-    {column: number}. UserError if a new run's folder exists, or the run to resume had another
-    configuration, teacher, device or number of processes.
+    a pool} are brought back to the last save, and so are random draws, but for dropout on a GPU.
+    log: a list of rows {column: number}. UserError if a new run's folder exists, or the run to
+    resume had another configuration, teacher, device or number of processes.
     """
     folder, (rank, count) = Path(config.out), processes()
     torch.manual_seed(generator.initial_seed())  # for dropout
@@ -773,7 +779,8 @@ def draw_images(model, config, draw, source, how, size=None):
             bf16 = torch.is_autocast_enabled(model.device.type)
         if not x.isfinite().all():  # as 8 bits they would look like black pictures
             raise UserError(f"the images of {source} are not finite: train it at a lower --lr")
-        images.append(model.to_images(x).cpu())
+        x = model.to_images(x).cpu()
+        images.append(to_uint8(x) if out.suffix == ".npz" and x.shape[1] in (1, 3) else x)
     images, speed = torch.cat(images), n / (time.monotonic() - began)
     if out.suffix == ".png":
         save_grid(out, images)
@@ -781,9 +788,9 @@ def draw_images(model, config, draw, source, how, size=None):
         digest = hashlib.sha256(locate(source).read_bytes()).hexdigest()[:8]
         made_by = {"images of": str(source), "sha256": digest, **how, "seed": config.seed,
                    "precision": "bf16" if bf16 else "fp32"}
-        pixels = (to_uint8(images) if images.shape[1] in (1, 3) else images).permute(0, 2, 3, 1)
         labels = {} if c is None else {"arr_1": c.numpy()}
-        np.savez(out, arr_0=pixels.numpy(), **labels, made_by=json.dumps(made_by))
+        pixels = images.permute(0, 2, 3, 1).numpy()
+        np.savez(out, arr_0=pixels, **labels, made_by=json.dumps(made_by))
     print(f"{n} images in {out}, {speed:.1f} images/s")
 
 

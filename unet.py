@@ -52,12 +52,12 @@ SIZES = {
 }
 
 
-def timestep_embedding(i, dim, max_period=10_000):
-    """Sinusoids of i (B,), whole or fractional: cosines, then sines, (B, dim) float32."""
+def timestep_embedding(i, dim):
+    """Sinusoids of i (B,), whole or fractional: cosines, then sines, (B, dim), dim even."""
     half = dim // 2
-    freqs = torch.exp(-math.log(max_period) / half * torch.arange(half, device=i.device))
+    freqs = torch.exp(-math.log(10_000) / half * torch.arange(half, device=i.device))
     angles = i.float()[:, None] * freqs[None]
-    return F.pad(torch.cat([angles.cos(), angles.sin()], dim=1), (0, dim % 2))
+    return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
 def norm(channels):

@@ -5,8 +5,8 @@
     python -m extras.train_teacher --dataset cifar10                downloaded by torchvision
     python boot.py --teacher runs/teacher-cifar10/teacher.pt
 
-The only script that opens a data set. It shares learning rate, averaging and clipping with dkdm.py,
-so a network trained here is the data-based baseline of a DKDM student of the same size.
+Neither method opens a data set; this script does. It shares learning rate, averaging and clipping
+with dkdm.py, so a network trained here is the data-based baseline of a DKDM student of that size.
 
 The images are read once and stay in memory as 8 bits, so a step waits for no file, and a resumed
 run repeats its batches exactly.
@@ -25,6 +25,7 @@ import torch
 import torchvision
 from PIL import Image, ImageOps
 from torch import nn
+from torch.distributions import Normal, kl_divergence
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 from tqdm import tqdm
@@ -133,10 +134,10 @@ def hybrid_loss(out, image, x, noise, i, schedule, predicts):
     x0 = teachers.to_x0(predicts, out[:, :C].detach(), x, alpha.flatten(), sigma.flatten())
     frozen = torch.cat([(x - alpha * x0) / sigma, out[:, C:]], dim=1)
     mean, log_variance, _, _ = schedule.p_mean_variance(frozen, x, i, clip=False)
-    step = torch.distributions.Normal(mean, (0.5 * log_variance).exp())
+    step = Normal(mean, (0.5 * log_variance).exp(), validate_args=False)  # NaN is met later
     true_mean, true_log_variance = schedule.posterior(image, x, i)
-    true_step = torch.distributions.Normal(true_mean, (0.5 * true_log_variance).exp())
-    kl = torch.distributions.kl_divergence(true_step, step)
+    true_step = Normal(true_mean, (0.5 * true_log_variance).exp(), validate_args=False)
+    kl = kl_divergence(true_step, step)
     # The chance of the 8-bit value is the mass in its bin of width 2 / 255, open-ended at -1 and 1.
     upper = torch.where(image > 0.999, 1.0, step.cdf(image + 1 / 255))
     lower = torch.where(image < -0.999, 0.0, step.cdf(image - 1 / 255))
@@ -246,9 +247,6 @@ def train(config):
     ema = copy.deepcopy(model)
     ema.net.requires_grad_(False).eval()
     optimizer = torch.optim.Adam(net.parameters(), config.lr, betas=(0.9, 0.99), fused=True)
-    if device.type == "cuda":  # as in dkdm.py
-        net.to(memory_format=torch.channels_last)
-        ema.net.to(memory_format=torch.channels_last)
     autocast, generator = model.autocast(config.precision), model.generator(config.seed)
     parts = {"net": net, "ema": ema.net, "optimizer": optimizer}
     folder, log = teachers.open_run(config, generator, parts)
