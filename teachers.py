@@ -635,8 +635,8 @@ def peak_memory():
 def pick_device(name):
     """torch.device of that name; "auto" is a GPU, or Apple's, if there is one. UserError."""
     if name == "auto":
-        found = torch.accelerator.current_accelerator()
-        name = found.type if found and torch.accelerator.is_available() else "cpu"
+        found = torch.accelerator.is_available()
+        name = torch.accelerator.current_accelerator().type if found else "cpu"
     if name == "cuda":
         name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"  # torchrun's number of this process
     try:
