@@ -188,7 +188,7 @@ def training_step(student, teacher, ema, optimizer, step, config, generator, aut
     (both[0] + config.beta * both[1]).backward()
     both = both.detach()
     teachers.average_gradients(student.parameters(), both)
-    nn.utils.clip_grad_norm_(student.parameters(), 1.0)  # usually above 1: steps count the same
+    nn.utils.clip_grad_norm_(student.parameters(), 1.0)  # mostly above 1: all steps weigh alike
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(step, config)
     optimizer.step()

@@ -97,7 +97,7 @@ class Pool:
         if c is not None:
             self.c[rows] = torch.where(arrived, labels, c)
 
-    def state_dict(self):
+    def state_dict(self):  # on the CPU: other processes receive it
         state = {"x": self.x, "i": self.i, "c": self.c}
         return {name: None if part is None else part.cpu() for name, part in state.items()}
 

@@ -244,6 +244,7 @@ def test_every_weight_learns_in_bfloat16(tmp_path):
     teacher = teachers.load_teacher(tiny(tmp_path / "t.pt"))
     student, xi = boot.Student(teacher, 0.02, 0.98), torch.randn(4, 3, 8, 8)
     with teacher.autocast("bf16")():
+        assert not torch.is_autocast_cache_enabled()
         both = losses_of(student, teacher, xi, torch.full((4,), 0.5), 0.1, torch.arange(4) % 3)
     both.sum().backward()
     assert all(p.grad is not None for p in student.parameters())

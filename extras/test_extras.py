@@ -69,6 +69,8 @@ def test_hybrid_loss_agrees_with_the_reference():
     torch.testing.assert_close(simple, torch.tensor([1.2598947, 0.9145311, 0.2105719, 0.4367506]))
     torch.testing.assert_close(vlb, torch.tensor([1.7884880, 0.5135935, 0.0009500709, 314.73395]),
                                rtol=2e-3, atol=0)
+    broken = train_teacher.hybrid_loss(out * math.nan, image, x, noise, i, schedule, "eps")
+    assert torch.cat(broken).isnan().all()  # for the training to refuse, in one line
 
 
 @pytest.mark.parametrize("predicts", ["eps", "x0", "v"])
