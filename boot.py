@@ -66,7 +66,7 @@ def signal_ode_step(y_t, xi, t, s, teacher, solver, c=None, guidance=1.0):
     euler     y_s = y_t + delta lambda'_t (f - y_t), the paper's bootstrap target
     ddim      y_s = (1 - r) f + r y_t with r = exp(lambda_s - lambda_t): exact for a constant f
     heun      the same with f averaged over both ends, the far one reached by ddim: second order.
-              The paper names Heun's method, which is this for f in the place of the whole slope.
+              The paper names Heun's method, which averages the whole slope, not f alone.
     midpoint  the same with f at (t + s) / 2, reached by ddim: second order, smaller errors
     """
     schedule = teacher.schedule
@@ -211,9 +211,9 @@ def learning_rate(step, config):
 
 WARMUP = 150    # steps until the learning rate reaches its peak
 SAVES = 24      # saves of a run, each with a picture
-# Where the path starts unless --t-max says otherwise: at the highest 1 / alpha up to these. Pure
-# noise is right where nothing is left of the image: at 65 the mean colour of a CIFAR-10 image has
-# 2 % of the noise's variance. A teacher of noise starts at 13 (46 %): it multiplies its errors.
+# Without --t-max, the path starts at the highest 1 / alpha up to these. Starting at pure noise is
+# right where nothing is left of the image: at 65 a CIFAR-10 image's mean colour has 2 % of the
+# noise's variance. Noise-predicting teachers start at 13 (46 %): 1 / alpha scales their errors.
 STARTS = {"v": 65, "x0": 65, "eps": 13}
 
 
@@ -265,7 +265,7 @@ class Config(teachers.Options):
         fitted = dataclasses.replace(self, t_max=self.t_max or round(start, 2),
                                      guidance=self.guidance or (1.0,))
         if self.t_min < 1 / schedule.T:
-            raise UserError(f"--t-min {self.t_min} is before the chain's first, 1/{schedule.T}")
+            raise UserError(f"--t-min {self.t_min} is below the minimum, 1/{schedule.T}")
         if fitted.guidance != (1.0,) and teacher.null_label is None:
             raise UserError('--guidance needs a teacher with classes and "no class": leave it out')
         return fitted

@@ -73,7 +73,7 @@ class Pool:
         return torch.where(dropped, self.num_classes, labels)
 
     def draw(self, n, generator):
-        """Rows of n random entries, none twice; all in order, if there are no more."""
+        """Rows of n distinct random entries; all, in order, if at most n exist."""
         if n >= len(self.i):
             return torch.arange(len(self.i), device=self.i.device)
         return torch.randperm(len(self.i), generator=generator, device=self.i.device)[:n]
@@ -122,8 +122,8 @@ def new_student(teacher, size, predicts, learned_sigma):
 def new_network(size, image_shape, label_rows, learned_sigma):
     """A U-Net or ViT of the named size with random weights, for images (C, H, W).
 
-    label_rows: classes, and one more for "no class"; None: no labels. UserError if such images do
-    not fit it, which is tried.
+    label_rows: classes, and one more for "no class"; None: no labels. UserError if a trial call
+    with such images fails.
     """
     C, H, W = image_shape
     try:
@@ -167,7 +167,7 @@ def dkdm_loss(student_out, teacher_out, x, i, schedule):
 
 
 def simple_weight(predicts, i, x, schedule):
-    """What makes L_simple the squared error of what the student predicts: (B,).
+    """Weights that make L_simple the squared error of the student's own prediction: (B,).
 
     1 for eps, the paper's case. For v it is 1 / alpha^2, for x0 sigma^2 / alpha^2: counted in eps,
     their errors at high noise would weigh nothing, and pictures start there.
@@ -382,7 +382,7 @@ def train(config):
 
 
 def ddim_calls(schedule):
-    """50, or the most below that a whole stride takes out of this chain."""
+    """The largest common divisor of 50 and T: so many DDIM steps have a whole stride."""
     return math.gcd(50, schedule.T)
 
 

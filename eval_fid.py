@@ -348,7 +348,7 @@ def measure(network, images, batch, device, title, keep=None):
     """What scoring needs of images uint8 (N, 3, H, W): the STATISTICS and probs, a dict of tensors.
 
     mu (d,), sigma (d, d) of pooled and mu_s, sigma_s of spatial features, float64; features (N, d),
-    pooled, of these only `keep` rows, evenly spread, if that is given; probs (N, classes).
+    pooled, or only `keep` evenly spread rows of them, if given; probs (N, classes).
     """
     seen, N = [], len(images)
     for part in tqdm(images.split(batch), title, unit="batch"):
@@ -421,7 +421,7 @@ def reference(config, network, device, size):
 
 
 def refuse_few(count, who, network, config):
-    """UserError if so few images give no covariance, unless --allow-few says that it is known."""
+    """UserError for too few images to estimate a covariance, unless --allow-few is given."""
     if count < max(network.dimensions) and not config.allow_few:
         raise UserError(f"{who} has {count} images, and {max(network.dimensions)} features need as "
                         "many, or the distance is far off: make more, or give --allow-few")
@@ -486,7 +486,7 @@ def score(config):
         scores["precision"], scores["recall"] = precision_recall(
             ref["features"].to(device), measured["features"].to(device))
         scores["KID"] = kernel_distance(ref["features"], measured["features"])
-        about_ref["of these for precision, recall and KID"] = len(ref["features"])
+        about_ref["used for precision, recall and KID"] = len(ref["features"])
     name = network.suffix + (f"@{n}" if n < FULL else "")
     if name:
         warn(f"scores called {name} are comparable only with each other, for as many images")

@@ -293,7 +293,7 @@ class DiffusionModel:
             x0 = self.x0(x, times[k].expand(B), c, guidance)
             if k == steps - 1:
                 return x0
-            middle = x0  # DDIM: as if x0 stayed; or what it is halfway, by the last two calls
+            middle = x0  # DDIM keeps x0; order 2 extrapolates it halfway from the last two
             if order == 2 and last is not None:
                 middle = x0 + (lam[k] - lam[k + 1]) / (lam[k - 1] - lam[k]) / 2 * (x0 - last)
             eps, last = (x - alpha[k] * middle) / sigma[k], x0
@@ -304,8 +304,8 @@ class DiffusionModel:
         """Images (B, C, H, W) from noise x_T by ancestral sampling (improved DDPM), x0 clipped.
 
         `steps` indices, evenly spaced and rounded, with both ends; UserError for more than T.
-        noises: (steps, B, C, H, W), first = largest index, or an iterator of (B, C, H, W), of which
-        the last step takes none; None draws them.
+        noises: (steps, B, C, H, W), first = largest index, or an iterator of (B, C, H, W); the last
+        step uses none. None: drawn here.
         """
         x, T, noises = x_T, self.schedule.T, None if noises is None else iter(noises)
         if steps > T:
@@ -347,7 +347,7 @@ class DiffusionModel:
 
     @property
     def at_once(self):
-        """How many images to make at once beside a training: 64, or fewer large ones."""
+        """How many images to make at once during training: 64, or fewer large ones."""
         return max(1, min(64, 64 * 3 * 32 * 32 // math.prod(self.image_shape)))
 
     @torch.no_grad()
@@ -605,9 +605,9 @@ def run_script(main):
     except RuntimeError as error:  # PyTorch has several for this
         if not any(f"{what} memory" in str(error) for what in ("out of", "allocate", "enough")):
             raise
-        message = "the memory is full: try a smaller --batch"
+        message = "out of memory: try a smaller --batch"
     except KeyboardInterrupt:
-        sys.exit("\nstopped; a training goes on from its last save with --resume")
+        sys.exit("\nstopped; --resume continues a run from its last save")
     print(f"{Path(sys.argv[0]).name}: error: {message}", file=sys.stderr)
     sys.exit(2)
 
@@ -822,10 +822,9 @@ class SampleOptions(Options):
 def sample(config):
     """Draws config.n images of config.teacher and writes them to config.out."""
     model, w = load_teacher(config.teacher, config.device), config.guidance
-    path = [config.t_max, config.t_min]
-    given = 2 - path.count(None)
-    if given == 1 or given != {"ddim": given, "ddpm": 0, "dpm": 2}[config.sampler]:
-        raise UserError("--t-max and --t-min go together: ddpm takes none, dpm needs both")
+    path = [t for t in (config.t_max, config.t_min) if t is not None]
+    if len(path) not in {"ddim": (0, 2), "ddpm": (0,), "dpm": (2,)}[config.sampler]:
+        raise UserError("--t-max and --t-min go together: not for ddpm, both for dpm")
 
     def draw(x, c, noises):
         if config.sampler == "ddpm":
@@ -833,7 +832,7 @@ def sample(config):
         return model.ddim(x, config.steps, c, w, *path, order=2 if config.sampler == "dpm" else 1)
 
     how = {name: getattr(config, name) for name in ("sampler", "steps", "guidance")}
-    if config.t_max:
+    if path:
         how |= {"t_max": config.t_max, "t_min": config.t_min}
     draw_images(model, config, draw, config.teacher, how, config.batch)
 

@@ -121,19 +121,6 @@ def test_schedules_have_the_published_values_and_keep_their_identities(name, ind
     torch.testing.assert_close(s.lam((at[:-1] + at[1:]) / 2), between)
 
 
-def test_the_posterior_step_is_bayes_rule():
-    """q(x_{i-1} | x_i, x_0) by multiplying the two Gaussians it comes from."""
-    s, i = Schedule("cosine"), torch.tensor([1, 300, 998])
-    x0, x = noise(3, 1, seed=1), noise(3, 1, seed=2)
-    abar, before = s.alphas_cumprod[i][:, None], s.alphas_cumprod[i - 1][:, None]
-    step = abar / before                     # x_i = sqrt(step) x_{i-1} + sqrt(1 - step) noise
-    precision = 1 / (1 - before) + step / (1 - step)
-    wanted = (before.sqrt() * x0 / (1 - before) + step.sqrt() * x / (1 - step)) / precision
-    mean, log_variance = s.posterior(x0, x, i)
-    torch.testing.assert_close(log_variance.exp(), 1 / precision)
-    torch.testing.assert_close(mean, wanted)
-
-
 # ------------------------------------------------------------------------------------------------
 # BOOT against exact paths
 
@@ -323,11 +310,12 @@ def test_networks_agree_with_the_reference(make, options, labels, wanted):
     assert net(x, i, c).abs().max() == 0  # so it starts
     fixed = {name: p.clone() for name, p in net.named_parameters() if name == "pos_embed"}
     fill(net).load_state_dict(fixed, strict=False)  # a ViT's positions keep their formula
-    with torch.no_grad():
-        out, between = net(x, i, c), net(x, i + 0.5, c)
+    out, between = net(x, i, c), net(x, i + 0.5, c)  # with gradients: attention by the formula
     assert (out - between).abs().max() > 1e-4  # fractional indices differ
     got = [out[0, 0, 0, 0], out[0, -1, 4, 3], out[1, C - 1, 7, 7], out.abs().mean()]
     assert torch.stack(got).tolist() == pytest.approx(wanted, abs=1e-4)
+    with torch.no_grad():
+        torch.testing.assert_close(net(x, i, c), out)  # by PyTorch's fused attention
 
 
 def test_named_networks_have_the_published_number_of_parameters(capsys):
@@ -351,14 +339,6 @@ def test_named_networks_have_the_published_number_of_parameters(capsys):
         "iddpm-imagenet64": 121.1, "adm-imagenet64": 295.9, "adm-lsun-bedroom": 552.8,
         "ddpm-ip-cifar10": 57.1, "ddpm-ip-celeba64": 295.1, "ddpm-ip-imagenet32": 57.1,
         "dit-xl2": 675.1}
-
-
-def test_attention_to_train_on_a_cpu_is_the_fused_one():
-    q, k, v = (noise(2, 3, 9, 32, seed=seed).requires_grad_() for seed in range(3))
-    fused, ours = nn.functional.scaled_dot_product_attention(q, k, v), unet.attend(q, k, v)
-    torch.testing.assert_close(ours, fused)
-    gradients, wanted = (torch.autograd.grad(out.sin().sum(), (q, k, v)) for out in (ours, fused))
-    torch.testing.assert_close(gradients, wanted)
 
 
 def wavy(x, i, c=None):
@@ -547,15 +527,14 @@ class GaussianNet(nn.Module):
         return sigma * (x - 0.2 * alpha) / (alpha**2 * 0.25**2 + sigma**2)
 
 
-def gaussian_teacher(name="cosine"):
-    schedule = Schedule(name)
+def gaussian_teacher():
+    schedule = Schedule("cosine")
     return DiffusionModel(GaussianNet(schedule), schedule, (1, 4, 4), None, "eps", False)
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "linear"])
-def test_filling_has_the_exact_marginals(schedule):
+def test_filling_has_the_exact_marginals():
     """For Gaussian data x_i is Gaussian too: in units of its law, mean 0 and variance 1."""
-    teacher, size = gaussian_teacher(schedule).respaced(500), 3000
+    teacher, size = gaussian_teacher().respaced(500), 3000
     pool, generator = new_pool(size, num_classes=None, shape=(1, 4, 4), T=500)
     dkdm.shuffle_denoise(pool, teacher, generator, contextlib.nullcontext)
     assert teacher.net.calls == pytest.approx(size * 499 / 2, rel=0.04)  # T - 1 - i for each entry
@@ -781,14 +760,6 @@ def test_every_name_in_the_equation_map_exists():
         for part in name.split("."):
             assert hasattr(thing, part), f"{file}.py has no {name}"
             thing = getattr(thing, part)
-    # and every loss, step, target and rule of the two methods is in the map
-    for module in (boot, dkdm):
-        own = {name for name, thing in vars(module).items()
-               if callable(thing) and getattr(thing, "__module__", "") == module.__name__}
-        pattern = "loss|step|target|weight|noisy|Pool|denoise|tudent$|pool_size|^sample"
-        method = {name for name in own if re.search(pattern, name)} - {"load_student"}
-        mapped = {name.split(".")[0] for file, name in named if file == module.__name__}
-        assert len(method) >= 6 and not method - mapped, method - mapped
 
 
 def test_every_link_and_file_named_in_the_documents_exists():
@@ -831,15 +802,6 @@ def tiny_vit(path, predicts="eps", **options):
     return tiny(path, net, predicts=predicts, schedule="linear", **options)
 
 
-def test_a_checkpoint_is_all_that_the_model_was(tmp_path):
-    for path in (tiny(tmp_path / "unet.pt", schedule="linear", T=50), tiny_vit(tmp_path / "v.pt")):
-        one = teachers.load_teacher(path)
-        teachers.save(tmp_path / "again.pt", one.checkpoint("dkdm", {"lr": 0.1}))
-        other = teachers.load_teacher(tmp_path / "again.pt")
-        x, t, c = torch.randn(2, 3, 8, 8), torch.tensor([0.2, 0.7]), torch.tensor([0, 2])
-        assert torch.equal(one.x0(x, t, c), other.x0(x, t, c)) and one.x0(x, t, c).std() > 0.01
-
-
 @pytest.mark.parametrize(("net", "classes", "T"), [
     (small_unet(num_heads=4, index_scale=0.25), None, 4000),
     (vit.ViT(8, 4, 3, 32, 2, 2, num_classes=4), 3, 1000)])
@@ -868,8 +830,6 @@ def test_a_chain_of_100_steps_is_the_same_model():
                                atol=1e-6)
     t = torch.tensor([0.1, 0.333, 0.5, 0.99])  # the continuous view is that of the long chain, too
     torch.testing.assert_close(short.x0(x, t, c), long.x0(x, t, c), rtol=0, atol=0.01)
-    torch.testing.assert_close(short.x0(x, i / 100 + 0.01, c), long.x0(x, i / 100 + 0.01, c),
-                               rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("options", [{"steps": 3}, {"sampler": "ddpm", "steps": 3},
@@ -967,8 +927,8 @@ def tiny_config(script, folder, **options):
 
 @pytest.mark.parametrize(("made", "options", "t_max"), [
     (dict(), {"guidance": (1.0, 4.0)}, 0.99),
-    (dict(predicts="eps", T=4000), {"init": "random", "guidance": (3.0,)}, 0.95),
-    (dict(predicts="eps", schedule="linear"), {"solver": "ddim", "t_max": 0.6}, 0.6),
+    (dict(predicts="eps", T=4000), {"init": "random", "guidance": (3.0,), "t_max": 0.6}, 0.6),
+    (dict(predicts="eps", schedule="linear"), {"solver": "ddim"}, 0.71),
 ])
 def test_a_boot_run_leaves_a_student_of_the_options_it_had(tmp_path, short, made, options, t_max):
     tiny(tmp_path / "t.pt", **made)
@@ -1199,7 +1159,6 @@ def test_the_commands_work_as_written(tmp_path):
 # What follows the command, and a part of the line
 BAD = {
     "boot.py": """
-        --steps many | --steps
         --steps 0 | --steps is 0, and must be
         --solver rk4 | invalid choice: 'rk4'
         --device abacus --teacher t.pt | abacus

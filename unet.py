@@ -1,8 +1,8 @@
 """The U-Net of ADM and improved DDPM, with the state-dict keys of the public checkpoints.
 
 Sources: Nichol & Dhariwal, arXiv 2102.09672 (improved DDPM); Dhariwal & Nichol, arXiv 2105.05233,
-section 3 and appendix (ADM). The call contract is the same for every network of this repository; a
-network knows no diffusion:
+section 3 and appendix (ADM). Every network of this repository has this call contract, and none
+knows the noise schedule:
 
     net(x, i, c=None, w=None) -> out
     x    (B, C, H, W)   noisy images, float
@@ -62,8 +62,6 @@ def timestep_embedding(i, dim):
 
 def norm(channels):
     """GroupNorm with the 32 groups of the public checkpoints."""
-    if channels % 32:
-        raise ValueError(f"UNet: a width must be a multiple of 32, the groups, not {channels}")
     return nn.GroupNorm(32, channels)
 
 

@@ -30,7 +30,7 @@ import teachers
 import unet
 from teachers import UserError, one_line
 
-LARGE = 200_000_000  # parameters from which on the backward pass computes activations again
+LARGE = 200_000_000  # above this many parameters the backward pass recomputes activations
 
 
 @functools.cache
@@ -107,7 +107,7 @@ class DiffusersNet(torch.nn.Module):
 
 @dataclass
 class Pipeline:
-    """What models of a pipeline's space keep of it."""
+    """What a model in a pipeline's space keeps of the pipeline."""
 
     name: str             # on the hub, or a folder
     latents: bool         # whether an autoencoder makes the images
@@ -191,7 +191,7 @@ def convert(source, prompts=""):
     else:
         content = teachers.read_checkpoint(source)
         if content["arch"] != "diffusers" or content["pipeline"]["prompts"] is None:
-            raise UserError(f"{source} was not made for prompts, or has learned those that it has: "
+            raise UserError(f"{source} takes no prompts, or was trained on a fixed list of them: "
                             "leave --prompts out")
     if texts:
         features, arguments = embeddings(content["pipeline"]["name"], texts), content["arch_args"]

@@ -36,9 +36,9 @@ class Config(teachers.Options):
 
 
 def body(source, name):
-    """First line and end, as a slice of source's lines, of what follows a function's docstring.
+    """The lines after a function's docstring, a slice of source's lines, and their indentation.
 
-    And its indentation. name: "f" or "Class.f".  UserError if there is none.
+    name: "f" or "Class.f".  UserError if there is none.
     """
     node = ast.parse(source)
     for part in name.split("."):

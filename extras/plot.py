@@ -8,7 +8,6 @@ Left: each loss in log.csv. Right, for runs of boot.py: the MSE to the teacher's
 each save. Minutes are the images learned from, divided by the speed in log.csv: training alone.
 """
 
-import csv
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,15 +30,14 @@ class Config(teachers.Options):
 def read_log(folder):
     """{column: float array (rows,)} of a run's log.csv, with a column "minutes". UserError."""
     try:
-        with open(Path(folder) / "log.csv", newline="") as file:
-            rows = list(csv.DictReader(file))
+        log = np.genfromtxt(Path(folder) / "log.csv", delimiter=",", names=True, ndmin=1)
         batch = json.loads((Path(folder) / "config.json").read_text())["batch"]
-        log = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
     except (OSError, ValueError, LookupError) as error:
         raise UserError(f"{folder} is no run with a log ({one_line(error)}): name the --out of a "
                         "run") from None
     images = np.diff(log["step"], prepend=0) * batch
-    return log | {"minutes": np.cumsum(images / log["images_per_s"]) / 60}
+    minutes = np.cumsum(images / log["images_per_s"]) / 60
+    return {name: log[name] for name in log.dtype.names} | {"minutes": minutes}
 
 
 def plot(config):

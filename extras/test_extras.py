@@ -24,22 +24,13 @@ import dkdm
 import eval_fid
 import teachers
 import test_core
-import unet
 from extras import demo, diffusers_teacher, direct, handout, plot, train_features, train_teacher
 from teachers import UserError
 
+short = test_core.short  # a fixture: small networks and cheap pictures
+
 # ------------------------------------------------------------------------------------------------
 # train_teacher.py and train_features.py
-
-
-@pytest.fixture
-def tiny(monkeypatch):
-    """Makes "nano" a much smaller network, and a run's pictures cheap."""
-    ddim = teachers.DiffusionModel.ddim
-    monkeypatch.setitem(unet.SIZES, "nano", dict(
-        model_channels=32, num_res_blocks=1, attention_resolutions=(), channel_mult=(1,)))
-    monkeypatch.setattr(teachers.DiffusionModel, "ddim",
-                        lambda self, x, steps, *more: ddim(self, x, min(steps, 2), *more))
 
 
 def some_images(n, size):
@@ -142,7 +133,7 @@ def test_mnist_is_read_from_its_own_files(tmp_path):
     assert np.array_equal(images[:, 0], pixels) and found.tolist() == list(labels)
 
 
-def test_a_run_resumed_equals_one_never_stopped_and_leaves_a_teacher(tmp_path, tiny, monkeypatch):
+def test_a_run_resumed_equals_one_never_stopped_and_leaves_a_teacher(tmp_path, short, monkeypatch):
     config, out, step = a_run(tmp_path), str(tmp_path / "other"), train_teacher.training_step
     model = teachers.load_teacher(str(train_teacher.train(config)))
     assert model.num_classes == model.null_label == 3 and model.image_shape == (3, 8, 8)
@@ -164,7 +155,7 @@ def test_a_run_resumed_equals_one_never_stopped_and_leaves_a_teacher(tmp_path, t
         assert all(torch.equal(w, two[part][name]) for name, w in one[part].items())
 
 
-def test_a_teacher_is_optimized_exactly_as_a_student_of_dkdm(tmp_path, tiny, monkeypatch):
+def test_a_teacher_is_optimized_exactly_as_a_student_of_dkdm(tmp_path, short, monkeypatch):
     """Adam, its learning rate at each step, clipping, averaging: tables compare the two."""
     seen, lerp, clip = [], torch.Tensor.lerp_, torch.nn.utils.clip_grad_norm_
 
@@ -214,11 +205,8 @@ def test_bad_input_is_refused_in_one_line(tmp_path, capsys, monkeypatch, options
     np.savez("nothing.npz", images=images)
     Path("cut.npz").write_bytes(Path("good.npz").read_bytes()[:-200])
     before = sorted(Path().rglob("*"))
-    monkeypatch.setattr(sys, "argv", ["train_teacher.py", *options.split()])
-    with pytest.raises(SystemExit) as stop:
-        teachers.run_script(train_teacher.main)
-    said = capsys.readouterr().err
-    assert stop.value.code == 2 and says in said.splitlines()[-1] and "Traceback" not in said
+    monkeypatch.setitem(test_core.SCRIPTS, "train_teacher.py", train_teacher)
+    assert says in test_core.refused(capsys, "train_teacher.py", *options.split())
     assert sorted(Path().rglob("*")) == before
 
 
@@ -326,12 +314,6 @@ def load(saved, family, predicts="epsilon"):
     return pipeline, teachers.build(diffusers_teacher.convert(source, prompts), source)
 
 
-@pytest.fixture
-def small_student(monkeypatch):
-    monkeypatch.setitem(unet.SIZES, "nano", dict(
-        model_channels=32, num_res_blocks=1, attention_resolutions=(), channel_mult=(1,)))
-
-
 @pytest.mark.parametrize("predicts", ["epsilon", "v_prediction", "sample"])
 @pytest.mark.parametrize("family", ["ddpm", "ldm"])
 def test_x0_is_that_of_diffusers_schedulers(saved, family, predicts):
@@ -425,7 +407,7 @@ def test_latents_are_scaled_as_the_autoencoder_says(saved):
 
 
 @pytest.mark.parametrize("family", PIPELINES)
-def test_boot_and_dkdm_on_pipelines(tmp_path, saved, family, monkeypatch, small_student):
+def test_boot_and_dkdm_on_pipelines(tmp_path, saved, family, monkeypatch, short):
     """Two steps of each from a converted checkpoint."""
     monkeypatch.chdir(tmp_path)
     _, source, prompts = saved(family)
@@ -451,7 +433,7 @@ def test_boot_and_dkdm_on_pipelines(tmp_path, saved, family, monkeypatch, small_
         assert torch.equal(some.schedule.alphas_cumprod, levels)
 
 
-def test_prompts_can_be_replaced(tmp_path, saved, monkeypatch, small_student):
+def test_prompts_can_be_replaced(tmp_path, saved, monkeypatch, short):
     """From the command line. A prompt has the same images under another number."""
     monkeypatch.chdir(tmp_path)
     _, source, prompts = saved("sd")
@@ -567,12 +549,8 @@ def test_a_prompt_that_is_too_long_is_cut_with_a_warning(tmp_path, capsys, saved
 def test_the_library_missing(tmp_path, monkeypatch, capsys):
     diffusers_teacher.library.cache_clear()
     monkeypatch.setitem(sys.modules, "diffusers", None)
-    line = f"teachers.py convert diffusers:a/b --out {tmp_path}/x.pt"
-    monkeypatch.setattr(sys, "argv", line.split())
-    with pytest.raises(SystemExit) as stop:
-        teachers.run_script(teachers.main)
-    line = capsys.readouterr().err
-    assert stop.value.code == 2 and line.count("\n") == 1
+    line = test_core.refused(capsys, "teachers.py", "convert", "diffusers:a/b",
+                             "--out", tmp_path / "x.pt")
     assert "pip install -U 'diffusers>=0.35' transformers" in line
 
 
@@ -587,7 +565,7 @@ def test_its_errors_are_one_line_of_the_script_that_calls_it(tmp_path):
 # direct.py and demo.py
 
 
-def test_direct_regression_learns_its_pairs_and_its_student_is_shown(tmp_path, tiny):
+def test_direct_regression_learns_its_pairs_and_its_student_is_shown(tmp_path, short):
     """16 steps of 8 make 16 x 17 teacher calls, the price of 5 images of 50."""
     train_teacher.train(a_run(tmp_path))
     config = boot.Config(str(tmp_path / "run/teacher.pt"), steps=16, lr=1e-2, compare=10,
