@@ -32,11 +32,11 @@ def read_log(folder):
     try:
         log = np.genfromtxt(Path(folder) / "log.csv", delimiter=",", names=True, ndmin=1)
         batch = json.loads((Path(folder) / "config.json").read_text())["batch"]
+        images = np.diff(log["step"], prepend=0) * batch
+        minutes = np.cumsum(images / log["images_per_s"]) / 60
     except (OSError, ValueError, LookupError) as error:
         raise UserError(f"{folder} is no run with a log ({one_line(error)}): name the --out of a "
                         "run") from None
-    images = np.diff(log["step"], prepend=0) * batch
-    minutes = np.cumsum(images / log["images_per_s"]) / 60
     return {name: log[name] for name in log.dtype.names} | {"minutes": minutes}
 
 
