@@ -12,7 +12,7 @@ image. A step goes from t to s < t.
 
     symbol         here              shape           meaning
     xi             xi                (B, C, H, W)    the noise a path starts from, N(0, I)
-    t, s           t, s              (B,)            current and next time, s = t - delta
+    t, s           t, s              (B,)            current and next time, s < t
     alpha, sigma   schedule.alpha    (B,)            signal and noise level, alpha^2 + sigma^2 = 1
     lambda_t       schedule.lam      (B,)            -log(alpha_t / sigma_t), rises with t
     x_t            x_t               (B, C, H, W)    the noisy image on the teacher's path
@@ -128,7 +128,7 @@ class Student(nn.Module):
     def forward(self, xi, t, c=None, w=None):                    # (B, C, H, W), (B,), (B,), (B,)
         if c is None and self.model.null_label is not None:
             c = torch.full((len(xi),), self.model.null_label, device=xi.device)
-        w = w if len(self.guidance) == 2 else None               # made for one scale: it is known
+        w = w if len(self.guidance) == 2 else None               # made for one scale: no input
         p = self.net(xi, t * self.model.schedule.T - 1, c, w)[:, :xi.shape[1]].float()
         return teachers.to_x0(self.model.predicts, p, xi, self.alpha, self.sigma)
 
@@ -152,10 +152,11 @@ def boundary_target(teacher, xi, t_max, c=None, w=1.0):
 def losses(student, teacher, xi, t, s, c, w, config):
     """L^BS and L^BC, averaged over the batch: (2,). One call of the student serves both.
 
-    L^BS = || y_theta(xi, s) - SG[step from y_theta(xi, t)] ||^2 / delta^2, weighted by how s is
-    drawn;  L^BC = || y_theta(xi, t_max) - f_phi(xi, t_max) ||^2. An eighth of the batch is enough
-    for L^BC: unguided, it starts at 0 and only has to stay there. The last hop, to t_max, may be
-    shorter than delta; it is divided by delta^2, too, so that short hops do not weigh more.
+    L^BS = || y_theta(xi, s) - SG[step from y_theta(xi, t)] ||^2 / delta^2, where the paper's weight
+    w_t is the density of s, here uniform. The first hop, from t_max, may be shorter than delta; it
+    is divided by delta^2, too, so that short hops do not weigh more.
+    L^BC = || y_theta(xi, t_max) - f_phi(xi, t_max) ||^2. An eighth of the batch is enough for it:
+    unguided, it starts at 0 and only has to stay there.
     """
     B = len(xi)
     few = slice(0, B, 8)
@@ -188,7 +189,7 @@ def training_step(student, teacher, ema, optimizer, step, config, generator, aut
     (both[0] + config.beta * both[1]).backward()
     both = both.detach()
     teachers.average_gradients(student.parameters(), both)
-    nn.utils.clip_grad_norm_(student.parameters(), 1.0)  # mostly above 1: all steps weigh alike
+    nn.utils.clip_grad_norm_(student.parameters(), 1.0)  # mostly above 1, so steps weigh alike
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(step, config)
     optimizer.step()
@@ -211,9 +212,9 @@ def learning_rate(step, config):
 
 WARMUP = 150    # steps until the learning rate reaches its peak
 SAVES = 24      # saves of a run, each with a picture
-# Without --t-max, the path starts at the highest 1 / alpha up to these. Starting at pure noise is
-# right where nothing is left of the image: at 65 a CIFAR-10 image's mean colour has 2 % of the
-# noise's variance. Noise-predicting teachers start at 13 (46 %): 1 / alpha scales their errors.
+# Without --t-max, the path starts where 1 / alpha reaches this. Starting at pure noise is right
+# where nothing is left of the image: at 65 a CIFAR-10 image's mean colour has 2 % of the noise's
+# variance. Noise-predicting teachers start at 13 (46 %): 1 / alpha scales their errors.
 STARTS = {"v": 65, "x0": 65, "eps": 13}
 
 
@@ -233,7 +234,8 @@ class Config(teachers.Options):
     delta: float = opt(1 / 8, "bootstrap step t - s (delta)", 1e-4, 1)
     beta: float = opt(16.0, "weight of the boundary loss (beta)", 0)
     t_min: float = opt(0.02, "time at which the path ends (t_min)", 1e-4, 1)
-    t_max: float = opt(None, "time at which it starts (t_max); default: see STARTS", 1e-4, 1)
+    t_max: float = opt(None, "time at which it starts (t_max); default: where 1 / alpha reaches "
+                       "65, or 13 if the teacher predicts noise", 1e-4, 1)
     init: str = opt("teacher", "the student's first weights", choices=("teacher", "random"))
     guidance: tuple = opt(None, "scale w to distil (default: 1, none); two: w is drawn between "
                           "them, and given to the student", 1, type=float, nargs="+", metavar="W")
@@ -244,8 +246,7 @@ class Config(teachers.Options):
     compare: int = opt(64, "noise samples compared with the teacher", 10, 10**6)
     out: str = opt("", "run folder (default: runs/boot-TEACHER); of --sample, a .png or an .npz")
     resume: bool = opt(False, "go on with the run in --out, with its options")
-    sample: str = opt("", "no training: images of this student, a path or cifar10. For rising w, "
-                      "or all classes, from one noise sample see boot.sample")
+    sample: str = opt("", "no training: images of this student, a path or cifar10")
     n: int = opt(64, "images of --sample", 1, 10**7)
     label: int = opt(None, "class of all images of --sample (default: all in turn)", 0)
 
@@ -379,11 +380,7 @@ def sample(student, xi, c=None, guidance=None):
     """Images (B, C, H, W) from noise xi (B, C, H, W) in one network call: y_theta(xi, t_min).
 
     c (B,) or None.  guidance: a scale, or one for each sample (B,), that the student was distilled
-    for; None: the middle of them. UserError for others. One noise sample over rising w, and over
-    the classes, each with teachers.save_grid(path, images):
-
-        sample(student, xi[:1].expand(8, -1, -1, -1), c[:1].expand(8), torch.linspace(1, 5, 8))
-        sample(student, xi[:1].expand(10, -1, -1, -1), torch.arange(10))
+    for; None: the middle of them. UserError for others.
     """
     lowest, highest = student.guidance[0], student.guidance[-1]
     w = torch.as_tensor((lowest + highest) / 2 if guidance is None else guidance).float()
@@ -413,7 +410,7 @@ def draw(config):
     """Writes config.n one-step images of config.sample to config.out."""
     student = load_student(config.sample, config.device)
     if config.guidance and len(config.guidance) > 1:
-        raise UserError("--sample takes one --guidance; for rising w, see boot.sample")
+        raise UserError("--sample takes one --guidance; for rising w, see extras/demo.py")
     w = config.guidance[0] if config.guidance else sum(student.guidance) / len(student.guidance)
     how = {"sampler": "BOOT", "steps": 1, "guidance": w}
     teachers.draw_images(student.model, config, lambda xi, c, _: sample(student, xi, c, w),

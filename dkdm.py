@@ -18,7 +18,7 @@ down: T - 1 is nearly pure noise, 0 nearly clean.
     rho             rho                 scalar          the pool's ratio to T B: N = rho T B
     eps_T, eps_S    *_out[:, :C]        (B, C, H, W)    the noise that teacher and student see in x
     g_T(x, t)       Pool.advance                        a step of the teacher, x^{t-1} ~ p_T(.|x^t)
-    p(x^{t-1}|x^t)  p_mean_variance     (B, C, H, W)    that step, a Gaussian, by the output
+    p(x^{t-1}|x^t)  p_mean_variance     (B, C, H, W)    the Gaussian that an output describes
     lambda          lambda_vlb          scalar          weight of L_vlb
     c               c                   (B,)            class label
 
@@ -330,7 +330,7 @@ def train(config):
     xi, c = teacher.noise(20, config.seed), teacher.labels(20)
     w = 2.0 if c is not None and config.label_dropout else 1.0  # without "no class", no guidance
 
-    def save(step):
+    def save():
         teachers.save_run(folder, config, generator, log, parts, {"pool": pool})
         checkpoint = ema.checkpoint("dkdm", dataclasses.asdict(config))
         teachers.save(folder / "student.pt", checkpoint)
@@ -353,7 +353,7 @@ def train(config):
 
     endpoint, start = images(teacher), log[-1]["step"] if log else 0
     if start == 0:
-        save(0)  # with the pool as noise: a run that is stopped now fills it again
+        save()  # with the pool as noise: a run that is stopped now fills it again
         if config.mode != "iterative":
             shuffle_denoise(pool, teacher, generator, autocast)
         picture(0)
@@ -374,7 +374,7 @@ def train(config):
             log.append({"step": done, "simple": simple, "vlb": vlb, "images_per_s": speed})
             steps.set_postfix_str(f"simple {simple:.4f}, vlb {vlb:.4g}")
             if saving:
-                save(done)
+                save()
             if last or done % (4 * every) == 0:
                 picture(done)
             recent, since = [], time.monotonic()
@@ -382,7 +382,7 @@ def train(config):
 
 
 def ddim_calls(schedule):
-    """The largest common divisor of 50 and T: so many DDIM steps have a whole stride."""
+    """DDIM steps of pictures and errors: 50, or its largest divisor with a whole stride in T."""
     return math.gcd(50, schedule.T)
 
 

@@ -117,9 +117,9 @@ def kernel_distance(ref, samples, subsets=100, size=1000, seed=0):
 SPATIAL_CHANNELS = 7  # as in ADM's evaluation suite
 INCEPTION = ("https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
              "pt_inception-2015-12-05-6726825d.pth")
-INCEPTION_SHA256 = "6726825d"  # how it begins
+INCEPTION_SHA256 = "6726825d"  # the first eight digits
 CIFAR10NET = teachers.WEIGHTS / "cifar10net.pt"
-CIFAR10NET_TRAIN = teachers.WEIGHTS / "cifar10net_train.npz"  # what it sees in CIFAR-10's 50,000
+CIFAR10NET_TRAIN = teachers.WEIGHTS / "cifar10net_train.npz"  # statistics of CIFAR-10's 50,000
 
 
 def tf1_resize(x, size):
@@ -223,7 +223,8 @@ def load_network(config, device):
     if config.features == "cifar10":
         path, net = CIFAR10NET, Cifar10Net()
     else:
-        path, net = config.inception_weights or public_inception(), FIDInception()
+        path, net = config.inception_weights, FIDInception()
+        path = path or teachers.download(INCEPTION, "take --features cifar10", INCEPTION_SHA256)
     weights = teachers.read(path)
     try:
         net.load_state_dict(weights.get("weights", weights))
@@ -235,19 +236,6 @@ def load_network(config, device):
              f"not {INCEPTION_SHA256}): these scores are comparable with no others")
     torch.backends.cudnn.allow_tf32 = False  # its 10-bit products would show in the scores
     return ready(net).to(device, memory_format=torch.channels_last)
-
-
-def public_inception():
-    """Path of the public Inception weights, downloaded once. UserError if they cannot be had."""
-    path = Path(torch.hub.get_dir(), "checkpoints", INCEPTION.rsplit("/", 1)[1])
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.is_file():
-            torch.hub.download_url_to_file(INCEPTION, path, hash_prefix=INCEPTION_SHA256)
-    except (OSError, RuntimeError) as error:
-        raise UserError(f"cannot download {INCEPTION} ({one_line(error)}): get it elsewhere and "
-                        "name it with --inception-weights, or take --features cifar10") from None
-    return path
 
 
 # ------------------------------------------------------------------------------------------------

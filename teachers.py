@@ -347,7 +347,7 @@ class DiffusionModel:
 
     @property
     def at_once(self):
-        """How many images to make at once during training: 64, or fewer large ones."""
+        """How many images to make at once: 64, or fewer large ones."""
         return max(1, min(64, 64 * 3 * 32 * 32 // math.prod(self.image_shape)))
 
     @torch.no_grad()
@@ -413,14 +413,22 @@ def locate(name_or_path):
                         f"teachers.py convert FILE --arch {name_or_path} --out teacher.pt")
     if not address.startswith("https://"):
         return WEIGHTS / address
+    return download(address, "try again")
+
+
+def download(address, advice, sha256=None):
+    """The Path of the file at an address, in torch.hub's cache, fetched at first use. UserError.
+
+    sha256: how its SHA-256 must begin.
+    """
     path = Path(torch.hub.get_dir(), "checkpoints", address.split("/")[-1])
-    if not path.is_file():
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            torch.hub.download_url_to_file(address, path)  # aside, then renamed
-        except OSError as error:
-            raise UserError(f"cannot download {address} ({one_line(error)}): try again, or put "
-                            f"the file at {path}") from None
+        if not path.is_file():
+            torch.hub.download_url_to_file(address, path, sha256)  # aside, then renamed
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"cannot download {address} ({one_line(error)}): {advice}, or put the file "
+                        f"at {path}") from None
     return path
 
 
@@ -448,7 +456,7 @@ def read(path):
     except Exception as error:  # a broken file can fail in any way
         why = one_line(error).split(". ")[0]
         raise UserError(f"{path} is no PyTorch checkpoint of plain tensors, or is cut short "
-                        f"({why}): get it again") from None
+                        f"({why}): delete it, and get it again") from None
 
 
 def read_checkpoint(name_or_path, about=None):
@@ -607,7 +615,7 @@ def run_script(main):
             raise
         message = "out of memory: try a smaller --batch"
     except KeyboardInterrupt:
-        sys.exit("\nstopped; --resume continues a run from its last save")
+        sys.exit("\nstopped; --resume continues a training run from its last save")
     print(f"{Path(sys.argv[0]).name}: error: {message}", file=sys.stderr)
     sys.exit(2)
 

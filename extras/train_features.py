@@ -34,7 +34,7 @@ class Config(teachers.Options):
 
 
 def train(config):
-    """Writes the network and what it sees in the training images; returns its test accuracy.
+    """Writes the network and its statistics of the training images; returns its test accuracy.
 
     UserError if one of the files exists, and for data that cannot be read.
     """

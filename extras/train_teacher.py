@@ -252,7 +252,7 @@ def train(config):
     folder, log = teachers.open_run(config, generator, parts)
     xi, c = model.noise(64, config.seed), model.labels(64)
 
-    def save(step):
+    def save():
         teachers.save_run(folder, config, generator, log, parts)
         checkpoint = ema.checkpoint("teacher", dataclasses.asdict(config))
         teachers.save(folder / "teacher.pt", checkpoint)
@@ -264,7 +264,7 @@ def train(config):
 
     start = log[-1]["step"] if log else 0
     if start == 0:
-        save(0)
+        save()
     recent, since, every = [], time.monotonic(), max(1, config.steps // SAVES)
     steps = tqdm(range(start, config.steps), initial=start, total=config.steps, desc="teacher")
     for step in steps:
@@ -282,7 +282,7 @@ def train(config):
             log.append({"step": done, "simple": simple, "vlb": vlb, "images_per_s": speed})
             steps.set_postfix_str(f"simple {simple:.4f}, vlb {vlb:.4g}")
             if saving:
-                save(done)
+                save()
             if last or done % (4 * every) == 0:
                 picture(done)
             recent, since = [], time.monotonic()
