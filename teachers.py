@@ -456,7 +456,7 @@ def read(path):
     except Exception as error:  # a broken file can fail in any way
         why = one_line(error).split(". ")[0]
         raise UserError(f"{path} is no PyTorch checkpoint of plain tensors, or is cut short "
-                        f"({why}): delete it, and get it again") from None
+                        f"({why}): replace it by a good copy") from None
 
 
 def read_checkpoint(name_or_path, about=None):
