@@ -42,6 +42,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 import teachers
@@ -195,9 +196,8 @@ def training_step(student, teacher, ema, optimizer, step, config, generator, aut
     optimizer.step()
 
     decay = min(config.ema, (1 + step) / (10 + step))  # shorter at the start: weights move fast
-    with torch.no_grad():
-        for average, parameter in zip(ema.parameters(), student.parameters(), strict=True):
-            average.lerp_(parameter, 1 - decay)
+    update_ema = get_ema_multi_avg_fn(decay)  # ema + (1 - decay) (student - ema), in one call
+    update_ema(list(ema.parameters()), list(student.parameters()), None)
     return both
 
 

@@ -36,6 +36,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 import teachers
@@ -200,9 +201,8 @@ def training_step(student, teacher, pool, ema, optimizer, step, config, generato
     pool.advance(rows, teacher_out, schedule, generator)                  # line 8: the next B+
 
     decay = min(config.ema, (1 + step) / (10 + step))  # shorter at the start: weights move fast
-    with torch.no_grad():
-        for average, parameter in zip(ema.net.parameters(), student.net.parameters(), strict=True):
-            average.lerp_(parameter, 1 - decay)
+    update_ema = get_ema_multi_avg_fn(decay)  # ema + (1 - decay) (student - ema), in one call
+    update_ema(list(ema.net.parameters()), list(student.net.parameters()), None)
     return both
 
 

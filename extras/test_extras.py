@@ -157,7 +157,7 @@ def test_a_run_resumed_equals_one_never_stopped_and_leaves_a_teacher(tmp_path, s
 
 def test_a_teacher_is_optimized_exactly_as_a_student_of_dkdm(tmp_path, short, monkeypatch):
     """Adam, its learning rate at each step, clipping, averaging: tables compare the two."""
-    seen, lerp, clip = [], torch.Tensor.lerp_, torch.nn.utils.clip_grad_norm_
+    seen, average, clip = [], dkdm.get_ema_multi_avg_fn, torch.nn.utils.clip_grad_norm_
 
     class Adam(torch.optim.Adam):
         def __init__(self, parameters, *args, **named):
@@ -169,13 +169,15 @@ def test_a_teacher_is_optimized_exactly_as_a_student_of_dkdm(tmp_path, short, mo
             super().step()
 
     monkeypatch.setattr(torch.optim, "Adam", Adam)
-    monkeypatch.setattr(torch.Tensor, "lerp_", lambda a, b, w: seen.append(w) or lerp(a, b, w))
+    for script in train_teacher, dkdm:
+        monkeypatch.setattr(script, "get_ema_multi_avg_fn",
+                            lambda decay: seen.append(decay) or average(decay))
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_",
                         lambda p, *limit: seen.append(limit) or clip(p, *limit))
     path = train_teacher.train(a_run(tmp_path))
     teacher, seen[:] = list(seen), []
     dkdm.train(dkdm.Config(str(path), mode="shuffled", compare=1, out=str(tmp_path / "s"), **SHORT))
-    assert teacher == seen and len(seen) > 50
+    assert teacher == seen and len(seen) == 1 + 3 * SHORT["steps"]
 
 
 @pytest.mark.parametrize(("options", "says"), [

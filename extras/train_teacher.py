@@ -26,6 +26,7 @@ import torchvision
 from PIL import Image, ImageOps
 from torch import nn
 from torch.distributions import Normal, kl_divergence
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 from tqdm import tqdm
@@ -176,9 +177,8 @@ def training_step(model, ema, images, labels, optimizer, step, config, generator
         group["lr"] = learning_rate(step, config)
     optimizer.step()
     decay = min(config.ema, (1 + step) / (10 + step))
-    with torch.no_grad():
-        for average, parameter in zip(ema.net.parameters(), model.net.parameters(), strict=True):
-            average.lerp_(parameter, 1 - decay)
+    update_ema = get_ema_multi_avg_fn(decay)  # ema + (1 - decay) (model - ema), in one call
+    update_ema(list(ema.net.parameters()), list(model.net.parameters()), None)
     return both
 
 
