@@ -268,7 +268,7 @@ class Config(teachers.Options):
                                '0 if the teacher has no "no class")', 0, 1)
     lambda_vlb: float = opt(None, "weight of L_vlb (lambda), for the sum over T steps (default: "
                             "0.001, or 0 if the teacher learned no variance)", 0)
-    steps: int = opt(4000, "training steps", 1, 10**8)
+    steps: int = opt(4000, "training steps (paper: 200,000)", 1, 10**8)
     batch: int = opt(16, "images a step, of each process (paper: 128)", 1, 10**6)
     lr: float = opt(1e-3, "peak of Adam's learning rate: warm-up, then half a cosine (paper: 1e-4, "
                     "constant)", 1e-9, 10)
