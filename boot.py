@@ -115,8 +115,10 @@ class Student(nn.Module):
         self.t_min, self.t_max, self.guidance = t_min, t_max, guidance
         arguments = teacher.net.arguments | {"guided": len(guidance) == 2}
         self.net = type(teacher.net)(**arguments).to(teacher.device)
-        if init == "teacher":
-            self.net.load_state_dict(self.net.state_dict() | teacher.net.state_dict())
+        kept = teacher.net.state_dict()
+        if init == "random":
+            kept = dict(teacher.net.named_buffers())  # a pipeline's prompts
+        self.net.load_state_dict(self.net.state_dict() | kept)
         if teacher.predicts == "eps":
             for p in self.net.last_layer.parameters():
                 nn.init.zeros_(p)
@@ -130,7 +132,8 @@ class Student(nn.Module):
         if c is None and self.model.null_label is not None:
             c = torch.full((len(xi),), self.model.null_label, device=xi.device)
         w = w if len(self.guidance) == 2 else None               # made for one scale: no input
-        p = self.net(xi, t * self.model.schedule.T - 1, c, w)[:, :xi.shape[1]].float()
+        i = t * self.model.schedule.T * self.model.stride - 1
+        p = self.net(xi, i, c, w)[:, :xi.shape[1]].float()
         return teachers.to_x0(self.model.predicts, p, xi, self.alpha, self.sigma)
 
 
@@ -299,20 +302,22 @@ def train(config):
         with autocast():
             return teacher.in_parts(draw, xi, c)
 
-    def ours(xi, c):
-        return sample(ema, xi, c)
+    def picture(step):
+        drawn = images(lambda xi, c: sample(ema, xi, c))
+        teachers.save_grid(folder / f"samples/step_{step:06d}.png", teacher.to_images(drawn))
+        return F.mse_loss(drawn, endpoint).item()
 
-    def save(step, drawn):
-        teachers.save_run(folder, config, generator, log, parts)
+    def save():  # last.pt last: if the run stops before it, --resume makes the rest again
         checkpoint = ema.model.checkpoint("boot", dataclasses.asdict(config))
         teachers.save(folder / "student.pt", checkpoint)
-        teachers.save_grid(folder / f"samples/step_{step:06d}.png", teacher.to_images(drawn))
+        teachers.save_run(folder, config, generator, log, parts)
 
     w = sum(config.guidance) / len(config.guidance)
     endpoint = images(lambda xi, c: teacher.ddim(xi, 50, c, w, config.t_max, config.t_min))
     start = log[-1]["step"] if log else 0
     if start == 0:
-        save(0, images(ours))
+        picture(0)
+        save()
     recent, since, every = [], time.monotonic(), max(1, config.steps // SAVES)
     steps = tqdm(range(start, config.steps), initial=start, total=config.steps, desc="BOOT")
     for step in steps:
@@ -326,15 +331,13 @@ def train(config):
                 raise UserError(f"the loss is not finite at step {done}: lower --lr; {folder} "
                                 "keeps the last good save")
             speed = len(recent) * config.batch / (time.monotonic() - since)
-            row = {"step": done, "bootstrap": bootstrap, "boundary": boundary, "mse": math.nan,
-                   "images_per_s": speed}
-            log.append(row)
+            mse = picture(done) if saving else math.nan
+            log.append({"step": done, "bootstrap": bootstrap, "boundary": boundary, "mse": mse,
+                        "images_per_s": speed})
             steps.set_postfix_str(f"bootstrap {bootstrap:.3f}, boundary {boundary:.4f}")
             if saving:
-                drawn = images(ours)
-                row["mse"] = F.mse_loss(drawn, endpoint).item()
-                save(done, drawn)
-                steps.set_description(f"BOOT, MSE {row['mse']:.4f}")
+                save()
+                steps.set_description(f"BOOT, MSE {mse:.4f}")
             recent, since = [], time.monotonic()
     return compare(ema, teacher, config, autocast, folder / "summary.png")
 

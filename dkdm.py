@@ -330,10 +330,10 @@ def train(config):
     xi, c = teacher.noise(20, config.seed), teacher.labels(20)
     w = 2.0 if c is not None and config.label_dropout else 1.0  # without "no class", no guidance
 
-    def save():
-        teachers.save_run(folder, config, generator, log, parts, {"pool": pool})
+    def save():  # last.pt last: if the run stops before it, --resume makes the rest again
         checkpoint = ema.checkpoint("dkdm", dataclasses.asdict(config))
         teachers.save(folder / "student.pt", checkpoint)
+        teachers.save_run(folder, config, generator, log, parts, {"pool": pool})
 
     def images(model):
         with autocast():
@@ -373,10 +373,10 @@ def train(config):
             speed = len(recent) * config.batch / (time.monotonic() - since)
             log.append({"step": done, "simple": simple, "vlb": vlb, "images_per_s": speed})
             steps.set_postfix_str(f"simple {simple:.4f}, vlb {vlb:.4g}")
-            if saving:
-                save()
             if last or done % (4 * every) == 0:
                 picture(done)
+            if saving:
+                save()
             recent, since = [], time.monotonic()
     return compare(ema, teacher, config, autocast)
 

@@ -386,9 +386,9 @@ class DiffusionModel:
         """A plain dict of all that sampling and scoring need; method: "teacher", "dkdm", "boot"."""
         arch, = (name for name, cls in ARCHITECTURES.items() if type(self.net) is cls)
         return {"arch": arch, "arch_args": self.net.arguments, "weights": self.net.state_dict(),
-                "schedule": self.schedule.name, "T": self.schedule.T, "predicts": self.predicts,
-                "learned_sigma": self.learned_sigma, "image_shape": list(self.image_shape),
-                "num_classes": self.num_classes,
+                "schedule": self.schedule.name, "T": self.schedule.T, "stride": self.stride,
+                "predicts": self.predicts, "learned_sigma": self.learned_sigma,
+                "image_shape": list(self.image_shape), "num_classes": self.num_classes,
                 "pipeline": self.pipeline and dataclasses.asdict(self.pipeline),
                 "method": method, "config": config}
 
@@ -508,7 +508,8 @@ def build(content, path, device="cpu"):
         latents = C not in (1, 3) or bool(pipeline and pipeline.latents)
         schedule = Schedule(content["schedule"], content["T"], clip=not latents)
         return DiffusionModel(net.requires_grad_(False).eval().to(device), schedule, shape, classes,
-                              content["predicts"], content["learned_sigma"], pipeline)
+                              content["predicts"], content["learned_sigma"], pipeline,
+                              content.get("stride", 1))
     except UserError:
         raise
     except Exception as error:  # a broken or hostile file can fail in any way
@@ -722,19 +723,19 @@ def open_run(config, generator, shared, own=None):
 
 
 def save_run(folder, config, generator, log, shared, own=None):
-    """Writes last.pt, for open_run(), and log.csv. All processes call it, the first one writes."""
+    """Writes log.csv, and last.pt for open_run(). All processes call it, the first one writes."""
     rank, count = processes()
     mine = {"generator": generator.get_state(), "rng": torch.get_rng_state()}
     mine |= {name: part.state_dict() for name, part in (own or {}).items()}
     everyone = [mine] * count
     if count > 1:
         dist.all_gather_object(everyone, mine)
-    states = {name: part.state_dict() for name, part in shared.items()}
-    save(folder / "last.pt", states | {"config": dataclasses.asdict(config) | {"resume": False},
-                                       "log": log, "processes": everyone})
     if rank == 0 and log:
         rows = [list(row.values()) for row in log]
         np.savetxt(folder / "log.csv", rows, "%.6g", ",", header=",".join(log[0]), comments="")
+    states = {name: part.state_dict() for name, part in shared.items()}
+    save(folder / "last.pt", states | {"config": dataclasses.asdict(config) | {"resume": False},
+                                       "log": log, "processes": everyone})
 
 
 # ------------------------------------------------------------------------------------------------

@@ -821,6 +821,10 @@ def test_a_chain_of_100_steps_is_the_same_model():
                                atol=1e-6)
     t = torch.tensor([0.1, 0.333, 0.5, 0.99])  # the continuous view is that of the long chain, too
     torch.testing.assert_close(short.x0(x, t, c), long.x0(x, t, c), rtol=0, atol=0.01)
+    again = teachers.build(short.checkpoint("teacher", {}), "t.pt")
+    assert torch.equal(again.eps_form(x, i, c), short.eps_form(x, i, c))
+    student, t_max = boot.Student(again, 0.02, 0.9), torch.full((4,), 0.9)
+    torch.testing.assert_close(student(x, t_max, c), short.x0(x, t_max, c))
 
 
 @pytest.mark.parametrize("options", [{"steps": 3}, {"sampler": "ddpm", "steps": 3},
@@ -991,9 +995,9 @@ def check_equal_runs(one, other):
 
 
 def stop(script, config, where):
-    """A run that ends in its eighth step, while its third last.pt is written but not yet in place
-    (each save replaces two files), or while its pool is filled."""
-    module, name, number = {"step": (script, "training_step", 8), "save": (os, "replace", 5),
+    """A run that ends in its eighth step, while its fifth, last last.pt is written but not yet in
+    place (each save replaces two files), or while its pool is filled."""
+    module, name, number = {"step": (script, "training_step", 8), "save": (os, "replace", 10),
                             "filling": (dkdm.Pool, "advance", 1)}[where]
     call, calls = getattr(module, name), []
 
@@ -1009,7 +1013,7 @@ def stop(script, config, where):
 
 
 @pytest.mark.parametrize(("script", "where", "kept"), [
-    (boot, "step", 6), (boot, "save", 3), (dkdm, "step", 6), (dkdm, "save", 3),
+    (boot, "step", 6), (boot, "save", 9), (dkdm, "step", 6), (dkdm, "save", 9),
     (dkdm, "filling", 0)])
 def test_killed_and_resumed_equals_never_stopped(tmp_path, short, script, where, kept):
     tiny(tmp_path / "t.pt")

@@ -112,7 +112,7 @@ class ViT(nn.Module):
     learn_sigma   whether C channels of variance interpolation follow the prediction
     guided        whether forward takes w, embedded like the index and added to it by a layer that
                   starts at 0
-    Raises ValueError for sizes that do not divide, and for c or w missing or not asked for.
+    Raises ValueError for a patch that does not divide, and for c or w missing or not asked for.
 
     num_heads leaves no trace in a state dict: weights load into a network with a wrong one.
     """
@@ -123,9 +123,6 @@ class ViT(nn.Module):
         super().__init__()
         if input_size % patch_size:
             raise ValueError(f"ViT: {input_size} pixels do not split into patches of {patch_size}")
-        if hidden_size % 4 or hidden_size % num_heads:
-            raise ValueError(f"ViT: hidden_size {hidden_size} must be a multiple of 4 and of "
-                             f"num_heads {num_heads}")
         self.arguments = arguments  # what a checkpoint stores to build this network again
         self.patch_size, self.num_classes, self.guided = patch_size, num_classes, guided
         self.out_channels = 2 * in_channels if learn_sigma else in_channels

@@ -478,6 +478,8 @@ def test_a_drawn_scale_of_guidance_starts_as_nothing(saved):
         torch.testing.assert_close(image, teacher.x0(xi, t, c), rtol=1e-4, atol=1e-5)
     student(xi, t, c, torch.full((3,), 2.0)).square().mean().backward()
     assert student.net.net.time_embedding.cond_proj.weight.grad.abs().max() > 0
+    student = boot.Student(teacher, 0.02, 0.9, init="random")
+    assert torch.equal(student.net.features, teacher.net.features)  # the prompts are no weights
 
 
 def test_large_networks_compute_their_activations_again(saved, monkeypatch):

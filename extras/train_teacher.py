@@ -252,10 +252,10 @@ def train(config):
     folder, log = teachers.open_run(config, generator, parts)
     xi, c = model.noise(64, config.seed), model.labels(64)
 
-    def save():
-        teachers.save_run(folder, config, generator, log, parts)
+    def save():  # last.pt last: if the run stops before it, --resume makes the rest again
         checkpoint = ema.checkpoint("teacher", dataclasses.asdict(config))
         teachers.save(folder / "teacher.pt", checkpoint)
+        teachers.save_run(folder, config, generator, log, parts)
 
     def picture(step):
         with autocast():
@@ -281,10 +281,10 @@ def train(config):
             speed = len(recent) * config.batch / (time.monotonic() - since)
             log.append({"step": done, "simple": simple, "vlb": vlb, "images_per_s": speed})
             steps.set_postfix_str(f"simple {simple:.4f}, vlb {vlb:.4g}")
-            if saving:
-                save()
             if last or done % (4 * every) == 0:
                 picture(done)
+            if saving:
+                save()
             recent, since = [], time.monotonic()
     return folder / "teacher.pt"
 
