@@ -295,25 +295,18 @@ def train(config):
     parts = {"student": student, "ema": ema, "optimizer": optimizer}
     generator = teacher.generator(config.seed)
     folder, log = teachers.open_run(config, generator, parts)
-    n = min(64, config.compare)  # lower --compare where 50 teacher steps are expensive
-    xi, c = teacher.noise(n, config.seed), teacher.labels(n)
-
-    def images(draw):
-        with autocast():
-            return teacher.in_parts(draw, xi, c)
+    drawn = draw_teacher(teacher, config, autocast)
 
     def picture(step):
-        drawn = images(lambda xi, c: sample(ema, xi, c))
-        teachers.save_grid(folder / f"samples/step_{step:06d}.png", teacher.to_images(drawn))
-        return F.mse_loss(drawn, endpoint).item()
+        ours = on_samples(lambda xi, c, w: sample(ema, xi, c, w), teacher, config, autocast)
+        teachers.save_grid(folder / f"samples/step_{step:06d}.png", teacher.to_images(ours[:64]))
+        return F.mse_loss(ours, drawn["teacher, 50 steps"]).item()
 
     def save():  # last.pt last: if the run stops before it, --resume makes the rest again
         checkpoint = ema.model.checkpoint("boot", dataclasses.asdict(config))
         teachers.save(folder / "student.pt", checkpoint)
         teachers.save_run(folder, config, generator, log, parts)
 
-    w = sum(config.guidance) / len(config.guidance)
-    endpoint = images(lambda xi, c: teacher.ddim(xi, 50, c, w, config.t_max, config.t_min))
     start = log[-1]["step"] if log else 0
     if start == 0:
         picture(0)
@@ -339,38 +332,49 @@ def train(config):
                 save()
                 steps.set_description(f"BOOT, MSE {mse:.4f}")
             recent, since = [], time.monotonic()
-    return compare(ema, teacher, config, autocast, folder / "summary.png")
+    return compare(ema, drawn, config, autocast, folder / "summary.png")
 
 
 @torch.no_grad()
-def compare(student, teacher, config, autocast, path):
-    """Per-pixel MSE to the teacher's 50-step DDIM endpoint: {who: MSE}; draws it, and y_t along t.
+def on_samples(f, model, config, autocast, rows=None):
+    """f(xi, c, w) of the config.compare noise samples, or the first `rows`: (n, C, H, W).
 
-    On config.compare noise samples with labels in turn: the student in one call, the teacher in 1,
-    2, 5, 10, 20 and 50 steps (the endpoint itself: 0), all from t_max to t_min. A range of w is
-    spread over the samples.
+    Labels in turn; a range of w is spread over the samples.
     """
     n = config.compare
-    inputs = (teacher.noise(n, config.seed), teacher.labels(n),
+    inputs = (model.noise(n, config.seed), model.labels(n),
               torch.linspace(config.guidance[0], config.guidance[-1], n))
+    with autocast():
+        return model.in_parts(f, *(None if x is None else x[:rows] for x in inputs))
 
-    def images(f, rows=None):
-        with autocast():
-            return teacher.in_parts(f, *(None if x is None else x[:rows] for x in inputs))
 
+def draw_teacher(teacher, config, autocast):
+    """The teacher's images in 1 to 50 steps, from t_max to t_min: {who: (n, C, H, W)}."""
     drawn = {}
-    for k in tqdm((1, 2, 5, 10, 20, 50), desc="comparing with the teacher", leave=False):
-        drawn[f"teacher, {k} step{'s' * (k > 1)}"] = images(
-            lambda xi, c, w, k=k: teacher.ddim(xi, k, c, w, config.t_max, config.t_min))
-    drawn["student, 1 step"] = images(lambda xi, c, w: sample(student, xi, c, w))
+    for k in tqdm((1, 2, 5, 10, 20, 50), desc="drawing the teacher's images", leave=False):
+        drawn[f"teacher, {k} step{'s' * (k > 1)}"] = on_samples(
+            lambda xi, c, w, k=k: teacher.ddim(xi, k, c, w, config.t_max, config.t_min),
+            teacher, config, autocast)
+    return drawn
+
+
+def compare(student, drawn, config, autocast, path):
+    """Per-pixel MSE to the teacher's 50-step DDIM endpoint: {who: MSE}; draws it, and y_t along t.
+
+    drawn: what draw_teacher() returns, to which the student's images are added.
+    """
+    drawn = drawn | {"student, 1 step": on_samples(
+        lambda xi, c, w: sample(student, xi, c, w), student.model, config, autocast)}
     endpoint = drawn["teacher, 50 steps"]
     mse = {who: F.mse_loss(x, endpoint).item() for who, x in drawn.items()}
 
     rows = {f"{who}\nMSE {mse[who]:.4f}": x[:10] for who, x in drawn.items()}
     for t in torch.linspace(config.t_max, config.t_min, 6).tolist():
-        rows[f"student's y_t\nat t = {t:.2f}"] = images(lambda xi, c, w, t=t: student(
-            xi, torch.full((len(xi),), t, device=xi.device), c, w), rows=10)
-    teachers.save_grid(path, teacher.to_images(torch.cat(list(rows.values()))), 10, list(rows))
+        rows[f"student's y_t\nat t = {t:.2f}"] = on_samples(
+            lambda xi, c, w, t=t: student(xi, torch.full((len(xi),), t, device=xi.device), c, w),
+            student.model, config, autocast, rows=10)
+    images = student.model.to_images(torch.cat(list(rows.values())))
+    teachers.save_grid(path, images, 10, list(rows))
     return mse
 
 
