@@ -671,7 +671,7 @@ MISTAKES = [
     ("lab6", "eval_fid.frechet_distance", "root @ sigma2 @ root", "sigma1 @ sigma2"),
     ("lab6", "eval_fid.frechet_distance", "- 2 * roots", "- roots"),
     ("lab6", "eval_fid.frechet_distance", ".square().sum()", ".sum()"),
-    ("lab7", "boot.Student.forward", "T - 1,", "T,"),  # the index of t is t T - 1
+    ("lab7", "boot.Student.forward", "stride - 1", "stride"),  # the index of t is t T - 1
     ("lab7", "boot.Student.forward", "self.alpha, self.sigma",
      "self.model.schedule.alpha(t), self.model.schedule.sigma(t)"),  # the levels of t, not of t_max
     ("lab8", "teachers.DiffusionModel.ddim", "sigma[k + 1] * eps", "sigma[k] * eps"),
