@@ -995,8 +995,8 @@ def check_equal_runs(one, other):
 
 
 def stop(script, config, where):
-    """A run that ends in its eighth step, while its fifth, last last.pt is written but not yet in
-    place (each save replaces two files), or while its pool is filled."""
+    """A run that ends in its eighth step, while its fifth and final last.pt is written but not yet
+    in place (each save replaces two files), or while its pool is filled."""
     module, name, number = {"step": (script, "training_step", 8), "save": (os, "replace", 10),
                             "filling": (dkdm.Pool, "advance", 1)}[where]
     call, calls = getattr(module, name), []
