@@ -662,8 +662,8 @@ def processes():
     """(rank, how many) of the processes that torchrun started; (0, 1) without it."""
     if not dist.is_torchelastic_launched():
         return 0, 1
-    if not dist.is_initialized():
-        dist.init_process_group()
+    if not dist.is_initialized():  # NCCL averages gradients of GPUs, gloo gathers the rest
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     return dist.get_rank(), dist.get_world_size()
 
 
