@@ -347,8 +347,9 @@ class DiffusionModel:
 
     @property
     def at_once(self):
-        """How many images to make at once: 64, or fewer large ones."""
-        return max(1, min(64, 64 * 3 * 32 * 32 // math.prod(self.image_shape)))
+        """How many images to make at once: 64, on a GPU 256, or fewer large ones."""
+        most = 64 if self.device.type == "cpu" else 256
+        return max(1, min(most, most * 3 * 32 * 32 // math.prod(self.image_shape)))
 
     @torch.no_grad()
     def in_parts(self, f, *tensors, desc=""):
@@ -822,7 +823,7 @@ class SampleOptions(Options):
     label: int = opt(None, "class of all images (default: all classes in turn)", 0)
     guidance: float = opt(1.0, "scale w of classifier-free guidance; 1 is none", 1)
     seed: int = opt(0, "seed of the noise", 0, 2**32 - 1)
-    batch: int = opt(64, "images at a time", 1)
+    batch: int = opt(None, "images at a time (default: 64, on a GPU 256, or fewer large ones)", 1)
     device: str = opt("auto", "auto, cpu, cuda, cuda:N or mps")
     precision: str = opt("auto", "auto: bf16 if it pays", choices=("auto", "fp32", "bf16"))
     out: str = opt("samples.npz", "a grid (.png), or images and labels to be scored (.npz)")
