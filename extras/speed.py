@@ -14,6 +14,7 @@ import copy
 import os
 import pickle
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -54,6 +55,9 @@ class Config(teachers.Options):
                           "slow down the steps that follow", 20)
     peers: str = opt("", "folder of the clones to compare with", metavar="FOLDER")
     only: str = opt("", "with --peers: rows that begin so", metavar="WORK")
+    batch: int = opt(None, "with --peers: images a step (default: as suits a CPU)", 1)
+    device: str = opt("cpu", "with --peers: on a GPU, the DKDM release runs in half precision, as "
+                             "its configuration says")
     one: tuple = opt(None, argparse.SUPPRESS, type=str, nargs=2)  # a side and its work
 
 
@@ -63,6 +67,8 @@ def seconds(step, count):
     for _ in range(count + 2):
         since = time.perf_counter()
         step()
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()
         times.append(time.perf_counter() - since)
     return times[2:]
 
@@ -167,10 +173,11 @@ def beside_peers(config):
     """Prints a row of a table for each kind of work whose name begins with config.only."""
     print("| work | batch | ours, images/s | as released | ratio |\n|---|---|---|---|---|")
     for name in filter(lambda name: name.startswith(config.only), PEERS):
-        speed, batch = {"ours": [], "theirs": []}, PEERS[name][0]
+        speed, batch = {"ours": [], "theirs": []}, config.batch or PEERS[name][0]
         for side in (*speed,) * ROUNDS:
             times = run(sys.executable, "-m", "extras.speed", "--peers",
-                        Path(config.peers).resolve(), "--one", side, name).split("times:")[1]
+                        Path(config.peers).resolve(), "--batch", str(batch), "--device",
+                        config.device, "--one", side, name).split("times:")[1]
             speed[side] += [batch / float(s) for s in times.split()]
         here, there = map(statistics.median, speed.values())
         print(f"| {name} | {batch} | {here:.3g} | {there:.3g} | {here / there:.2f} |", flush=True)
@@ -188,7 +195,7 @@ def ours(work, size, batch):
     if work != "dkdm":
         return network_step(net, work, batch, autocast, torch.optim.Adam, fused=True)
     net.eval().requires_grad_(False)
-    student, generator = dkdm.new_student(model, size, "v", True), torch.Generator().manual_seed(0)
+    student, generator = dkdm.new_student(model, size, "v", True), model.generator(0)
     ema, config = copy.deepcopy(student), dkdm.Config(batch=batch).fitted(model)
     ema.net.requires_grad_(False)
     pool = dkdm.Pool(dkdm.pool_size(config, 1000), shape, 1000, None, 0.0, generator)
@@ -198,8 +205,8 @@ def ours(work, size, batch):
     return lambda: dkdm.training_step(*arguments)
 
 
-def theirs(work, size, batch, folder):
-    """The same work in the code as released: single precision, its own optimizer step."""
+def theirs(work, size, batch, folder, half):
+    """The same work in the code as released, with its own optimizer step; half: DKDM in float16."""
     if work in ("inception", "frechet"):
         from pytorch_fid import fid_score, inception
         inception.load_state_dict_from_url = lambda *_, **__: eval_fid.FIDInception().state_dict()
@@ -213,10 +220,13 @@ def theirs(work, size, batch, folder):
         net = DiT(input_size=32, in_channels=3, num_classes=10, **vit.SIZES[size])
         return network_step(net, work, batch, contextlib.nullcontext, torch.optim.AdamW)
     from guided_diffusion.unet import UNetModel
-    net, teacher = (UNetModel(32, 3, out_channels=6, **{"use_scale_shift_norm": True}
+    half = half and work == "dkdm"
+    net, teacher = (UNetModel(32, 3, out_channels=6, use_fp16=half, **{"use_scale_shift_norm": True}
                               | unet.SIZES[name]) for name in (size, "tiny"))
+    if half:
+        teacher.convert_to_fp16()
     if work == "dkdm":
-        return released_dkdm_step(net, teacher.eval(), batch)
+        return released_dkdm_step(net, teacher.eval(), batch, half)
     return network_step(net, work, batch, contextlib.nullcontext, torch.optim.AdamW)
 
 
@@ -248,13 +258,15 @@ def scoring_step(work, distance, network):
     return lambda: distance(*moments)
 
 
-def released_dkdm_step(student, teacher, batch):
+def released_dkdm_step(student, teacher, batch, half):
     """The released loop in one process, fed with noise in place of its prepared pool."""
     world = types.SimpleNamespace(rank=0, size=1, Get_rank=lambda: 0, Get_size=lambda: 1,
                                   bcast=lambda x, root: x)
     sys.modules["mpi4py"] = types.SimpleNamespace(MPI=types.SimpleNamespace(COMM_WORLD=world))
     sys.modules["blobfile"] = types.ModuleType("blobfile")
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    os.environ["CUDA_VISIBLE_DEVICES"] = "0" if half else ""
+    socket.getfqdn = lambda: "localhost"  # where it looks for the other processes
+    torch.set_default_device("cpu")  # its data loader wants that
     from guided_diffusion import dist_util, logger, script_util, train_util_kd
     from guided_diffusion.resample import create_named_schedule_sampler
     aside = tempfile.TemporaryDirectory()
@@ -276,6 +288,7 @@ def released_dkdm_step(student, teacher, batch):
         model=student, diffusion=chain, student_image_size=32, batch_size=batch, lr=1e-4,
         teacher_batch_size=batch, teacher_loader=loader, ema_rate="0.9999", log_interval=10,
         save_interval=10**9, cache_save_interval=-1, resume_checkpoint="", USE_LOG=False,
+        use_fp16=half,
         schedule_sampler=create_named_schedule_sampler("uniform", chain), **common)
     batches = iter(loader.iter)
 
@@ -289,10 +302,11 @@ def released_dkdm_step(student, teacher, batch):
 def main():
     config = Config.parse()
     if config.one:
-        (side, name), folder = config.one, Path(config.peers)
+        (side, name), half = config.one, config.device != "cpu"
         torch.manual_seed(0)
-        work = *name.split(), PEERS[name][0]
-        step = ours(*work) if side == "ours" else theirs(*work, folder)
+        torch.set_default_device(config.device)
+        work = *name.split(), config.batch
+        step = ours(*work) if side == "ours" else theirs(*work, Path(config.peers), half)
         return print("times:", *seconds(step, PEERS[name][1]))
     if config.peers:
         return beside_peers(config)
