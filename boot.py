@@ -1,7 +1,8 @@
 """BOOT: distil a diffusion teacher into a one-step generator, without data.
 
 Paper: Gu, Zhai, Zhang, Liu, Susskind, "BOOT: Data-free Distillation of Denoising Diffusion Models
-with Bootstrapping", arXiv 2306.05544. This file is the whole method; it opens no dataset.
+with Bootstrapping", arXiv 2306.05544. This file is the whole method; it opens no dataset. Section
+numbers are those of Pramook Khungurn's notes on the paper.
 
     python boot.py --dataset cifar10                                distil the built-in teacher
     python boot.py --sample runs/boot-cifar10/student.pt --n 64     images, one network call each

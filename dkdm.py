@@ -51,9 +51,8 @@ from teachers import UserError, opt
 class Pool:
     """B+ of Algorithm 1: images on the teacher's way from noise to picture, on generator's device.
 
-    x (N, C, H, W) float16, half the memory and no measurable difference;  i (N,) the index at which
-    each stands;  c (N,) its label, num_classes for "no class"; None without classes. All start as
-    noise at T - 1.
+    x (N, C, H, W) float16, half the memory;  i (N,) the index at which each stands;  c (N,) its
+    label, num_classes for "no class"; None without classes. All start as noise at T - 1.
     """
 
     def __init__(self, size, image_shape, T, num_classes, label_dropout, generator):
@@ -251,7 +250,7 @@ SAVES = 24      # saves of a run, each fourth with a picture
 class Config(teachers.Options):
     """DKDM: trains a student from a teacher alone, in a folder of its own.
 
-    The paper's values are named where ours differ; ours were chosen for 2 CPU cores.
+    Values of the paper or its released code are named where ours differ, which suit 2 CPU cores.
     """
 
     teacher: str = opt("cifar10", "a name of teachers.py list, or a path", also=["--dataset"])
@@ -268,11 +267,11 @@ class Config(teachers.Options):
                                '0 if the teacher has no "no class")', 0, 1)
     lambda_vlb: float = opt(None, "weight of L_vlb (lambda), for the sum over T steps (default: "
                             "0.001, or 0 if the teacher learned no variance)", 0)
-    steps: int = opt(4000, "training steps (paper: 200,000)", 1, 10**8)
-    batch: int = opt(16, "images a step, of each process (paper: 128)", 1, 10**6)
-    lr: float = opt(1e-3, "peak of Adam's learning rate: warm-up, then half a cosine (paper: 1e-4, "
-                    "constant)", 1e-9, 10)
-    ema: float = opt(0.995, "decay of the averaged weights (paper: 0.9999)", 0, 0.99999)
+    steps: int = opt(4000, "training steps (paper's ablation: 200,000)", 1, 10**8)
+    batch: int = opt(16, "images a step, of each process (released code: 128)", 1, 10**6)
+    lr: float = opt(1e-3, "peak of Adam's learning rate: warm-up, then half a cosine (released "
+                    "code: 1e-4, constant)", 1e-9, 10)
+    ema: float = opt(0.995, "decay of the averaged weights (released code: 0.9999)", 0, 0.99999)
     seed: int = opt(0, "seed of every random draw", 0, 2**32 - 1)
     device: str = opt("auto", "auto, cpu, cuda, cuda:N or mps")
     precision: str = opt("auto", "auto: bf16 if it pays", choices=("auto", "fp32", "bf16"))
