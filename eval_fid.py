@@ -353,7 +353,7 @@ def measure(network, images, batch, device, title, keep=None):
 def save_statistics(path, measured, network, count):
     """Writes an .npz for --ref: STATISTICS, count, and the network's hash; whole or not at all."""
     arrays = {name: measured[name].numpy() for name in STATISTICS}
-    aside = Path(path).with_suffix(".part.npz")
+    aside = Path(path).with_suffix(f".{os.getpid()}.part.npz")
     np.savez(aside, **arrays, count=count, network=network.sha256)
     os.replace(aside, path)
 

@@ -580,7 +580,7 @@ class Options:
         config = cls(**vars(parser.parse_args(argv)))
         if getattr(config, "resume", False):
             try:
-                parser.set_defaults(**read_run(config.out)["config"])
+                parser.set_defaults(**read_run(config.out)["config"] | {"out": config.out})
                 config = cls(**vars(parser.parse_args(argv)))
             except (TypeError, KeyError):
                 raise UserError(f"{config.out} is not a run of this script and version: resume it "
@@ -609,11 +609,14 @@ def run_script(main):
                 silence.enter_context(contextlib.redirect_stdout(nowhere))
                 silence.enter_context(contextlib.redirect_stderr(nowhere))
             main()
+            if dist.is_initialized():
+                dist.destroy_process_group()
             return print(peak_memory(), file=sys.stderr)
     except (UserError, OSError) as error:
         message = " ".join(str(error).split())
-    except RuntimeError as error:  # PyTorch has several for this
-        if not any(f"{what} memory" in str(error) for what in ("out of", "allocate", "enough")):
+    except (RuntimeError, MemoryError) as error:  # PyTorch has several for this
+        words = "out of memory", "allocate memory", "enough memory", "ALLOC_FAILED"
+        if isinstance(error, RuntimeError) and not any(some in str(error) for some in words):
             raise
         message = "out of memory: try a smaller --batch"
     except KeyboardInterrupt:
@@ -647,12 +650,17 @@ def pick_device(name):
     if name == "auto":
         found = torch.accelerator.is_available()
         name = torch.accelerator.current_accelerator().type if found else "cpu"
+    if processes()[1] > 1 and name not in ("cpu", "cuda"):
+        raise UserError(f"several processes need --device cpu or cuda, not {name}")
     if name == "cuda":
         name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"  # torchrun's number of this process
     try:
-        return torch.zeros(1, device=name).device
+        device = torch.zeros(1, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"no device {name!r} here ({one_line(error)}): try --device cpu") from None
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # the one that PyTorch asks about bfloat16
+    return device
 
 
 # ------------------------------------------------------------------------------------------------
@@ -664,7 +672,8 @@ def processes():
     if not dist.is_torchelastic_launched():
         return 0, 1
     if not dist.is_initialized():  # NCCL averages gradients of GPUs, gloo gathers the rest
-        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+        nccl = torch.cuda.is_available() and dist.is_nccl_available()
+        dist.init_process_group("cpu:gloo,cuda:nccl" if nccl else "gloo")
     return dist.get_rank(), dist.get_world_size()
 
 
@@ -730,7 +739,7 @@ def save_run(folder, config, generator, log, shared, own=None):
     mine |= {name: part.state_dict() for name, part in (own or {}).items()}
     everyone = [mine] * count
     if count > 1:
-        dist.all_gather_object(everyone, mine)
+        dist.gather_object(mine, everyone if rank == 0 else None)
     if rank == 0 and log:
         rows = [list(row.values()) for row in log]
         np.savetxt(folder / "log.csv", rows, "%.6g", ",", header=",".join(log[0]), comments="")

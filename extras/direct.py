@@ -1,6 +1,6 @@
 """Direct regression, the baseline that motivates BOOT: from noise to the teacher's 50-step image.
 
-    python -m extras.direct --out runs/direct
+    python -m extras.direct
 
 It takes boot.py's options and shares all of its run but the loss: instead of bootstrapping, the
 student learns from pairs of a noise sample and the teacher's image of it. The pairs are drawn
@@ -18,6 +18,14 @@ import teachers
 from teachers import UserError
 
 STEPS = 50  # of the teacher, for each pair
+
+
+class Config(boot.Config):
+    """Direct regression, with the options of boot.py."""
+
+    def __post_init__(self):
+        self.out = self.out or self.run_folder("direct")
+        super().__post_init__()
 
 
 def pairs(config):
@@ -59,7 +67,7 @@ def train(config):
 
 
 def main():
-    config = boot.Config.parse()
+    config = Config.parse()
     for who, mse in train(config).items():
         print(f"  {who:20s} {mse:.4f}")
 
