@@ -55,9 +55,9 @@ class Config(teachers.Options):
                           "slow down the steps that follow", 20)
     peers: str = opt("", "folder of the clones to compare with", metavar="FOLDER")
     only: str = opt("", "with --peers: rows that begin so", metavar="WORK")
-    batch: int = opt(None, "with --peers: images a step (default: as suits a CPU)", 1)
-    device: str = opt("cpu", "with --peers: on a GPU, the DKDM release runs in half precision, as "
-                             "its configuration says")
+    batch: int = opt(None, "with --peers: images of a DKDM step (default: as suits a CPU)", 1)
+    device: str = opt("cpu", "with --peers: cuda, for DKDM's rows; the release then computes in "
+                             "half precision, as its configuration says")
     one: tuple = opt(None, argparse.SUPPRESS, type=str, nargs=2)  # a side and its work
 
 
@@ -173,7 +173,9 @@ def beside_peers(config):
     """Prints a row of a table for each kind of work whose name begins with config.only."""
     print("| work | batch | ours, images/s | as released | ratio |\n|---|---|---|---|---|")
     for name in filter(lambda name: name.startswith(config.only), PEERS):
-        speed, batch = {"ours": [], "theirs": []}, config.batch or PEERS[name][0]
+        speed, batch = {"ours": [], "theirs": []}, PEERS[name][0]
+        if name.startswith("dkdm"):
+            batch = config.batch or batch
         for side in (*speed,) * ROUNDS:
             times = run(sys.executable, "-m", "extras.speed", "--peers",
                         Path(config.peers).resolve(), "--batch", str(batch), "--device",
