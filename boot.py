@@ -39,6 +39,7 @@ import dataclasses
 import math
 import time
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -134,7 +135,7 @@ class Student(nn.Module):
             c = torch.full((len(xi),), self.model.null_label, device=xi.device)
         w = w if len(self.guidance) == 2 else None               # made for one scale: no input
         i = t * self.model.schedule.T * self.model.stride - 1
-        p = self.net(xi, i, c, w)[:, :xi.shape[1]].float()
+        p = self.model.call(xi, i, c, w)[:, :xi.shape[1]]
         return teachers.to_x0(self.model.predicts, p, xi, self.alpha, self.sigma)
 
 
@@ -174,7 +175,7 @@ def losses(student, teacher, xi, t, s, c, w, config):
     return torch.stack([F.mse_loss(y[:B], target) / config.delta**2, F.mse_loss(y[B:], start)])
 
 
-def training_step(student, teacher, ema, optimizer, step, config, generator, autocast):
+def training_step(student, teacher, ema, optimizer, step, config, generator):
     """One step of BOOT: changes student, ema and optimizer; returns the losses, detached (2,)."""
     B, device = config.batch, generator.device
     xi = torch.randn(B, *teacher.image_shape, generator=generator, device=device)
@@ -188,8 +189,7 @@ def training_step(student, teacher, ema, optimizer, step, config, generator, aut
     lowest, highest = config.guidance[0], config.guidance[-1]
     w = lowest + (highest - lowest) * torch.rand(B, generator=generator, device=device)
 
-    with autocast():
-        both = losses(student, teacher, xi, t, s, c, w, config)
+    both = losses(student, teacher, xi, t, s, c, w, config)
     optimizer.zero_grad()
     (both[0] + config.beta * both[1]).backward()
     both = both.detach()
@@ -287,7 +287,7 @@ def train(config):
     --resume) and summary.png. Raises UserError for bad input and for a loss that is not finite.
     """
     teacher = teachers.load_teacher(config.teacher, config.device)
-    config, autocast = config.fitted(teacher), teacher.autocast(config.precision)
+    config, teacher = config.fitted(teacher), teacher.in_precision(config.precision)
     torch.manual_seed(config.seed)  # random weights, if there are any
     student = Student(teacher, config.t_min, config.t_max, config.guidance, config.init)
     student.eval()  # no dropout: it would make the targets noisy
@@ -296,10 +296,10 @@ def train(config):
     parts = {"student": student, "ema": ema, "optimizer": optimizer}
     generator = teacher.generator(config.seed)
     folder, log = teachers.open_run(config, generator, parts)
-    drawn = draw_teacher(teacher, config, autocast)
+    drawn = draw_teacher(teacher, config)
 
     def picture(step):
-        ours = on_samples(lambda xi, c, w: sample(ema, xi, c, w), teacher, config, autocast)
+        ours = teacher.in_parts(partial(sample, ema), *held_out(teacher, config))
         teachers.save_grid(folder / f"samples/step_{step:06d}.png", teacher.to_images(ours[:64]))
         return F.mse_loss(ours, drawn["teacher, 50 steps"]).item()
 
@@ -315,8 +315,7 @@ def train(config):
     recent, since, every = [], time.monotonic(), max(1, config.steps // SAVES)
     steps = tqdm(range(start, config.steps), initial=start, total=config.steps, desc="BOOT")
     for step in steps:
-        recent.append(training_step(student, teacher, ema, optimizer, step, config, generator,
-                                    autocast))
+        recent.append(training_step(student, teacher, ema, optimizer, step, config, generator))
         done = step + 1
         saving = done == config.steps or done % every == 0
         if done % 10 == 0 or saving:  # reading a loss makes a GPU wait, so not at each step
@@ -333,48 +332,42 @@ def train(config):
                 save()
                 steps.set_description(f"BOOT, MSE {mse:.4f}")
             recent, since = [], time.monotonic()
-    return compare(ema, drawn, config, autocast, folder / "summary.png")
+    return compare(ema, drawn, config, folder / "summary.png")
 
 
-@torch.no_grad()
-def on_samples(f, model, config, autocast, rows=None):
-    """f(xi, c, w) of the config.compare noise samples, or the first `rows`: (n, C, H, W).
-
-    Labels in turn; a range of w is spread over the samples.
-    """
+def held_out(model, config):
+    """xi, c and w of the config.compare noise samples; labels in turn, a range of w spread."""
     n = config.compare
-    inputs = (model.noise(n, config.seed), model.labels(n),
-              torch.linspace(config.guidance[0], config.guidance[-1], n))
-    with autocast():
-        return model.in_parts(f, *(None if x is None else x[:rows] for x in inputs))
+    return (model.noise(n, config.seed), model.labels(n),
+            torch.linspace(config.guidance[0], config.guidance[-1], n))
 
 
-def draw_teacher(teacher, config, autocast):
+def draw_teacher(teacher, config):
     """The teacher's images in 1 to 50 steps, from t_max to t_min: {who: (n, C, H, W)}."""
     drawn = {}
     for k in tqdm((1, 2, 5, 10, 20, 50), desc="drawing the teacher's images", leave=False):
-        drawn[f"teacher, {k} step{'s' * (k > 1)}"] = on_samples(
+        drawn[f"teacher, {k} step{'s' * (k > 1)}"] = teacher.in_parts(
             lambda xi, c, w, k=k: teacher.ddim(xi, k, c, w, config.t_max, config.t_min),
-            teacher, config, autocast)
+            *held_out(teacher, config))
     return drawn
 
 
-def compare(student, drawn, config, autocast, path):
+def compare(student, drawn, config, path):
     """Per-pixel MSE to the teacher's 50-step DDIM endpoint: {who: MSE}; draws it, and y_t along t.
 
     drawn: what draw_teacher() returns, to which the student's images are added.
     """
-    drawn = drawn | {"student, 1 step": on_samples(
-        lambda xi, c, w: sample(student, xi, c, w), student.model, config, autocast)}
+    model, samples = student.model, held_out(student.model, config)
+    drawn = drawn | {"student, 1 step": model.in_parts(partial(sample, student), *samples)}
     endpoint = drawn["teacher, 50 steps"]
     mse = {who: F.mse_loss(x, endpoint).item() for who, x in drawn.items()}
 
     rows = {f"{who}\nMSE {mse[who]:.4f}": x[:10] for who, x in drawn.items()}
     for t in torch.linspace(config.t_max, config.t_min, 6).tolist():
-        rows[f"student's y_t\nat t = {t:.2f}"] = on_samples(
+        rows[f"student's y_t\nat t = {t:.2f}"] = model.in_parts(
             lambda xi, c, w, t=t: student(xi, torch.full((len(xi),), t, device=xi.device), c, w),
-            student.model, config, autocast, rows=10)
-    images = student.model.to_images(torch.cat(list(rows.values())))
+            *(None if x is None else x[:10] for x in samples))
+    images = model.to_images(torch.cat(list(rows.values())))
     teachers.save_grid(path, images, 10, list(rows))
     return mse
 
@@ -417,6 +410,7 @@ def load_student(name_or_path, device="cpu"):
 def draw(config):
     """Writes config.n one-step images of config.sample to config.out."""
     student = load_student(config.sample, config.device)
+    student.model = student.model.in_precision(config.precision)
     if config.guidance and len(config.guidance) > 1:
         raise UserError("--sample takes one --guidance; for rising w, see extras/demo.py")
     w = config.guidance[0] if config.guidance else sum(student.guidance) / len(student.guidance)

@@ -176,15 +176,14 @@ def simple_weight(predicts, i, x, schedule):
     return {"eps": torch.ones_like(alpha), "v": alpha**-2, "x0": (sigma / alpha) ** 2}[predicts]
 
 
-def training_step(student, teacher, pool, ema, optimizer, step, config, generator, autocast):
+def training_step(student, teacher, pool, ema, optimizer, step, config, generator):
     """Lines 4 to 8 of Algorithm 1: changes student, pool, ema, optimizer; returns losses (2,)."""
     schedule = teacher.schedule
     rows = pool.draw(config.batch, generator)                             # line 4: B^s from B+
     x, i, c = pool.at(rows)
-    with torch.no_grad(), autocast():                                     # the one teacher call
-        teacher_out = teacher.eps_form(x, i, c)
-    with autocast():
-        student_out = student.eps_form(x, i, c)
+    with torch.no_grad():
+        teacher_out = teacher.eps_form(x, i, c)                           # the one teacher call
+    student_out = student.eps_form(x, i, c)
     simple, vlb = dkdm_loss(student_out, teacher_out, x, i, schedule)     # lines 5 and 6
     simple = (simple_weight(student.predicts, i, x, schedule) * simple).mean()
     both = torch.stack([simple, vlb.mean()])
@@ -221,7 +220,7 @@ def pool_size(config, T):
 
 
 @torch.no_grad()
-def shuffle_denoise(pool, teacher, generator, autocast):
+def shuffle_denoise(pool, teacher, generator):
     """Moves each entry down the chain to an index of its own, uniform over all T: G_T(t).
 
     On average T / 2 teacher calls an entry.
@@ -232,8 +231,7 @@ def shuffle_denoise(pool, teacher, generator, autocast):
     for rows in order.split(teacher.at_once):
         while len(rows := rows[pool.i[rows] > goal[rows]]):
             x, i, c = pool.at(rows)
-            with autocast():
-                out = teacher.eps_form(x, i, c)
+            out = teacher.eps_form(x, i, c)
             pool.advance(rows, out, teacher.schedule, generator)
             progress.update(len(rows))
     progress.close()
@@ -313,7 +311,7 @@ def train(config):
     """
     teacher = teachers.load_teacher(config.teacher, config.device)
     teacher = teacher.respaced(min(config.T, teacher.schedule.T))
-    config, autocast = config.fitted(teacher), teacher.autocast(config.precision)
+    config, teacher = config.fitted(teacher), teacher.in_precision(config.precision)
     schedule, shape = teacher.schedule, teacher.image_shape
     torch.manual_seed(config.seed)  # initial weights
     student = new_student(teacher, config.student, config.predicts, config.lambda_vlb > 0)
@@ -335,8 +333,7 @@ def train(config):
         teachers.save_run(folder, config, generator, log, parts, {"pool": pool})
 
     def images(model):
-        with autocast():
-            return teacher.in_parts(lambda xi, c: model.ddim(xi, ddim_calls(schedule), c, w), xi, c)
+        return teacher.in_parts(lambda xi, c: model.ddim(xi, ddim_calls(schedule), c, w), xi, c)
 
     def picture(step):
         order = pool.i.argsort(descending=True)
@@ -354,13 +351,13 @@ def train(config):
     if start == 0:
         save()  # with the pool as noise: a run that is stopped now fills it again
         if config.mode != "iterative":
-            shuffle_denoise(pool, teacher, generator, autocast)
+            shuffle_denoise(pool, teacher, generator)
         picture(0)
     recent, since, every = [], time.monotonic(), max(1, config.steps // SAVES)
     steps = tqdm(range(start, config.steps), initial=start, total=config.steps, desc="DKDM")
     for step in steps:
-        recent.append(training_step(student, teacher, pool, ema, optimizer, step, config, generator,
-                                    autocast))
+        recent.append(training_step(student, teacher, pool, ema, optimizer, step, config,
+                                    generator))
         done = step + 1
         last = done == config.steps
         saving = last or done % every == 0
@@ -377,7 +374,7 @@ def train(config):
             if saving:
                 save()
             recent, since = [], time.monotonic()
-    return compare(ema, teacher, config, autocast)
+    return compare(ema, teacher, config)
 
 
 def ddim_calls(schedule):
@@ -386,24 +383,23 @@ def ddim_calls(schedule):
 
 
 @torch.no_grad()
-def compare(student, teacher, config, autocast):
+def compare(student, teacher, config):
     """How far the student's eps is from the teacher's: {index: squared error, mean over pixels}.
 
     At 10 indices, on the teacher's images of config.compare noise samples, noised again.
     """
     n, errors = config.compare, {}
     c, noise = teacher.labels(n), teacher.noise(n, config.seed + 1)
-    with autocast():
-        steps = ddim_calls(teacher.schedule)
-        images = teacher.in_parts(lambda xi, c: teacher.ddim(xi, steps, c),
-                                  teacher.noise(n, config.seed), c, desc="comparing")
-        for k in range(9, -1, -1):
-            i = torch.full((n,), int((k + 0.5) * teacher.schedule.T / 10))
-            alpha, sigma = teacher.schedule.levels(i, images)
-            x, C = alpha * images + sigma * noise, images.shape[1]
-            eps_T, eps_S = (teacher.in_parts(model.eps_form, x, i, c)[:, :C]
-                            for model in (teacher, student))
-            errors[i[0].item()] = (eps_T - eps_S).square().mean().item()
+    steps = ddim_calls(teacher.schedule)
+    images = teacher.in_parts(lambda xi, c: teacher.ddim(xi, steps, c),
+                              teacher.noise(n, config.seed), c, desc="comparing")
+    for k in range(9, -1, -1):
+        i = torch.full((n,), int((k + 0.5) * teacher.schedule.T / 10))
+        alpha, sigma = teacher.schedule.levels(i, images)
+        x, C = alpha * images + sigma * noise, images.shape[1]
+        eps_T, eps_S = (teacher.in_parts(model.eps_form, x, i, c)[:, :C]
+                        for model in (teacher, student))
+        errors[i[0].item()] = (eps_T - eps_S).square().mean().item()
     return errors
 
 

@@ -199,6 +199,7 @@ class DiffusionModel:
     learned_sigma: bool    # whether C channels of variance interpolation follow the prediction
     pipeline: object = None  # decodes latents, for models of the diffusers library; see extras/
     stride: int = 1        # indices of the network's own chain to one of the schedule
+    bf16: bool = False     # whether the network computes in bfloat16, see in_precision()
 
     @property
     def null_label(self):
@@ -210,19 +211,25 @@ class DiffusionModel:
     def device(self):
         return next(self.net.parameters()).device
 
+    def call(self, *inputs):
+        """net(*inputs), the network's own output, in the model's precision; returned as float32."""
+        # No cache: torch 2.6 reuses weights that were cast under no_grad, and loses their gradient.
+        with torch.autocast(inputs[0].device.type, torch.bfloat16, self.bf16, cache_enabled=False):
+            return self.net(*inputs).float()
+
     def _predict(self, x, i, c, guidance):
         """The network's own output, float32 (B, C or 2C, ...), its prediction guided."""
         i = (i + 1) * self.stride - 1
         if self.num_classes is None:
             if c is not None or is_guided(guidance):
                 raise UserError("this model has no classes: leave labels and guidance out")
-            return self.net(x, i).float()
+            return self.call(x, i)
         if self.null_label is None and (c is None or is_guided(guidance)):
             raise UserError('this model has no "no class": give it labels, leave guidance out')
         null = torch.full((len(x),), self.num_classes, device=x.device)
         if c is None or not is_guided(guidance):
-            return self.net(x, i, null if c is None else c).float()
-        both = self.net(x.repeat(2, 1, 1, 1), i.repeat(2), torch.cat([c, null])).float()
+            return self.call(x, i, null if c is None else c)
+        both = self.call(x.repeat(2, 1, 1, 1), i.repeat(2), torch.cat([c, null]))
         (with_class, without), C = both.chunk(2), x.shape[1]
         w = per_sample(torch.as_tensor(guidance), x)
         guided = without[:, :C] + w * (with_class[:, :C] - without[:, :C])
@@ -367,8 +374,8 @@ class DiffusionModel:
         """The images of what the model makes: x itself, or latents decoded."""
         return x if self.pipeline is None else self.pipeline.decode(x.to(self.device)).cpu()
 
-    def autocast(self, precision):
-        """A function that makes the autocast context of network calls: "fp32", "bf16" or "auto".
+    def in_precision(self, precision):
+        """The same model, its network computing in "fp32", "bf16" or "auto".
 
         auto is bfloat16 where the hardware computes in it, about twice as fast, but not for models
         that predict noise: near t = 1 their x0 divides the rounding by a small alpha.
@@ -380,8 +387,7 @@ class DiffusionModel:
             elif kind == "cpu" and hasattr(torch.cpu, "get_capabilities"):
                 can = torch.cpu.get_capabilities()
                 bf16 = any(can.get(key) for key in ("avx512_bf16", "amx_bf16", "sve_bf16"))
-        # No cache: torch 2.6's gives weights that were cast under no_grad to a call that learns.
-        return lambda: torch.autocast(kind, torch.bfloat16, enabled=bf16, cache_enabled=False)
+        return dataclasses.replace(self, bf16=bf16)
 
     def checkpoint(self, method, config):
         """A plain dict of all that sampling and scoring need; method: "teacher", "dkdm", "boot"."""
@@ -788,14 +794,13 @@ def draw_images(model, config, draw, source, how, size=None):
     out, n, size = Path(config.out), config.n, size or model.at_once
     if out.suffix not in (".png", ".npz") or not out.parent.is_dir():
         raise UserError(f"--out {out}: give a .png or an .npz, in a folder that exists")
-    c, autocast, images = model.labels(n, config.label), model.autocast(config.precision), []
+    c, images = model.labels(n, config.label), []
     began = time.monotonic()
     for k in tqdm(range(0, n, size), desc="drawing", unit="batch"):
         noises = model.noises(range(k, min(k + size, n)), config.seed)
         some_c = None if c is None else c[k:k + size].to(model.device)
-        with torch.no_grad(), autocast():
+        with torch.no_grad():
             x = draw(next(noises).to(model.device), some_c, noises)
-            bf16 = torch.is_autocast_enabled(model.device.type)
         if not x.isfinite().all():  # as 8 bits they would look like black pictures
             raise UserError(f"the images of {source} are not finite: train it at a lower --lr")
         x = model.to_images(x).cpu()
@@ -806,7 +811,7 @@ def draw_images(model, config, draw, source, how, size=None):
     else:
         digest = hashlib.sha256(locate(source).read_bytes()).hexdigest()[:8]
         made_by = {"images of": str(source), "sha256": digest, **how, "seed": config.seed,
-                   "precision": "bf16" if bf16 else "fp32"}
+                   "precision": "bf16" if model.bf16 else "fp32"}
         labels = {} if c is None else {"arr_1": c.numpy()}
         pixels = images.permute(0, 2, 3, 1).numpy()
         np.savez(out, arr_0=pixels, **labels, made_by=json.dumps(made_by))
@@ -841,6 +846,7 @@ class SampleOptions(Options):
 def sample(config):
     """Draws config.n images of config.teacher and writes them to config.out."""
     model, w = load_teacher(config.teacher, config.device), config.guidance
+    model = model.in_precision(config.precision)
     path = [t for t in (config.t_max, config.t_min) if t is not None]
     if len(path) not in {"ddim": (0, 2), "ddpm": (0,), "dpm": (2,)}[config.sampler]:
         raise UserError("--t-max and --t-min go together: not for ddpm, both for dpm")

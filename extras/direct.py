@@ -34,7 +34,7 @@ def pairs(config):
     N is what the teacher calls of config's run of BOOT pay for. UserError for a range of w.
     """
     teacher = teachers.load_teacher(config.teacher, config.device)
-    config = config.fitted(teacher)
+    config, teacher = config.fitted(teacher), teacher.in_precision(config.precision)
     if len(config.guidance) > 1:
         raise UserError("direct regression takes one --guidance: give no range")
     hop = 1 if config.solver in ("euler", "ddim") else 2
@@ -42,9 +42,8 @@ def pairs(config):
     if n < 1:
         raise UserError(f"--steps {config.steps} pays for no pair: give more")
     xi, c = teacher.noise(n, config.seed + 1), teacher.labels(n)
-    with teacher.autocast(config.precision)():
-        images = teacher.in_parts(lambda xi, c: teacher.ddim(
-            xi, STEPS, c, config.guidance[0], config.t_max, config.t_min), xi, c, desc="pairs")
+    images = teacher.in_parts(lambda xi, c: teacher.ddim(
+        xi, STEPS, c, config.guidance[0], config.t_max, config.t_min), xi, c, desc="pairs")
     return xi, c, images
 
 

@@ -9,7 +9,6 @@ Both sides take turns, each in a process of its own; medians are compared. Leave
 """
 
 import argparse
-import contextlib
 import copy
 import os
 import pickle
@@ -101,8 +100,8 @@ def profile():
             print(f"  {part:34} {median(step):6.1f} ms   {gflop:6.1f} GFLOP, {gflop / peak:5.1f} "
                   "ms at that peak", flush=True)
 
-    teacher = teachers.load_teacher("cifar10")
-    autocast, generator = teacher.autocast("auto"), torch.Generator().manual_seed(0)
+    teacher = teachers.load_teacher("cifar10").in_precision("auto")
+    generator = torch.Generator().manual_seed(0)
     for script in boot, dkdm:
         config, state = script.Config().fitted(teacher), ()
         if script is boot:
@@ -110,34 +109,34 @@ def profile():
         else:
             student = dkdm.new_student(teacher, config.student, config.predicts, True)
             state = dkdm.Pool(1000, (3, 32, 32), 1000, 10, 0.1, generator),
+        model = student.model if script is boot else student
         net, ema, B = student.net, copy.deepcopy(student), config.batch
         ema.net.requires_grad_(False)
         optimizer = torch.optim.Adam(net.parameters(), fused=True)
         x = torch.randn(B + (B // 8 if script is boot else 0), 3, 32, 32)  # L^BC: an eighth more
         inputs = x, torch.full((len(x),), 500), torch.arange(len(x)) % 10
 
-        def call(net, B=B, inputs=inputs):
-            with torch.no_grad(), autocast():
-                net(*(value[:B] for value in inputs))
+        def call(model, B=B, inputs=inputs):
+            with torch.no_grad():
+                model.call(*(value[:B] for value in inputs))
 
-        def learn(net=net, inputs=inputs):
-            with autocast():
-                out = net(*inputs)
-            out.float().square().mean().backward()
+        def learn(model=model, inputs=inputs):
+            model.call(*inputs).square().mean().backward()
 
-        arguments = student, teacher, *state, ema, optimizer, 0, config, generator, autocast
+        arguments = student, teacher, *state, ema, optimizer, 0, config, generator
         show(f"{script.__name__}.py, {B} images", {
-            "the teacher, once": lambda call=call: call(teacher.net),
-            "the student, once": lambda call=call, net=net: call(net),
+            "the teacher, once": lambda call=call: call(teacher),
+            "the student, once": lambda call=call, model=model: call(model),
             "the student, forward and backward": learn, "Adam": optimizer.step,
             "the whole step": lambda step=script.training_step, a=arguments: step(*a)})
 
     x, c = torch.randn(64, 3, 32, 32), torch.arange(64) % 10
     student, images = boot.load_student("cifar10"), torch.zeros(64, 3, 32, 32, dtype=torch.uint8)
     features = eval_fid.load_network(eval_fid.Config(features="cifar10"), torch.device("cpu"))
-    with torch.no_grad(), autocast():
+    student.model = student.model.in_precision("auto")
+    with torch.no_grad():
         show("sampling 64 images", {
-            "the teacher, once": lambda: teacher.net(x, torch.full_like(c, 500), c),
+            "the teacher, once": lambda: teacher.call(x, torch.full_like(c, 500), c),
             "ten DDIM steps": lambda: teacher.ddim(x, 10, c),
             "the BOOT student's images": lambda: boot.sample(student, x, c)})
     show("scoring them", {"their features, single precision": lambda: features(images)})
@@ -193,9 +192,9 @@ def ours(work, size, batch):
     rows, shape = 11 if work == "vit-training" else None, (3, 32, 32)
     net = dkdm.new_network("tiny" if work == "dkdm" else size, shape, rows, True)
     model = teachers.DiffusionModel(net, teachers.Schedule("cosine"), shape, None, "v", True)
-    autocast = model.autocast("auto")
+    model = model.in_precision("auto")
     if work != "dkdm":
-        return network_step(net, work, batch, autocast, torch.optim.Adam, fused=True)
+        return network_step(net, model.call, work, batch, torch.optim.Adam, fused=True)
     net.eval().requires_grad_(False)
     student, generator = dkdm.new_student(model, size, "v", True), model.generator(0)
     ema, config = copy.deepcopy(student), dkdm.Config(batch=batch).fitted(model)
@@ -203,7 +202,7 @@ def ours(work, size, batch):
     pool = dkdm.Pool(dkdm.pool_size(config, 1000), shape, 1000, None, 0.0, generator)
     pool.i.random_(1000, generator=generator)
     optimizer = torch.optim.Adam(student.net.parameters(), fused=True)
-    arguments = student, model, pool, ema, optimizer, 0, config, generator, autocast
+    arguments = student, model, pool, ema, optimizer, 0, config, generator
     return lambda: dkdm.training_step(*arguments)
 
 
@@ -220,7 +219,7 @@ def theirs(work, size, batch, folder, half):
     if work == "vit-training":
         from models import DiT
         net = DiT(input_size=32, in_channels=3, num_classes=10, **vit.SIZES[size])
-        return network_step(net, work, batch, contextlib.nullcontext, torch.optim.AdamW)
+        return network_step(net, net, work, batch, torch.optim.AdamW)
     from guided_diffusion.unet import UNetModel
     half = half and work == "dkdm"
     net, teacher = (UNetModel(32, 3, out_channels=6, use_fp16=half, **{"use_scale_shift_norm": True}
@@ -229,19 +228,19 @@ def theirs(work, size, batch, folder, half):
         teacher.convert_to_fp16()
     if work == "dkdm":
         return released_dkdm_step(net, teacher.eval(), batch, half)
-    return network_step(net, work, batch, contextlib.nullcontext, torch.optim.AdamW)
+    return network_step(net, net, work, batch, torch.optim.AdamW)
 
 
-def network_step(net, work, batch, autocast, optimizer, **options):
-    """A forward pass, or forward, backward and an optimizer step on the squared output."""
+def network_step(net, call, work, batch, optimizer, **options):
+    """A forward pass of net by call, or forward, backward and a step on the squared output."""
     training, optimizer = work.endswith("training"), optimizer(net.parameters(), **options)
     inputs = torch.randn(batch, 3, 32, 32), torch.randint(1000, (batch,))
     labels = (torch.arange(batch) % 10,) if work.startswith("vit") else ()
     net.train(training)
 
     def step():
-        with torch.inference_mode(not training), autocast():
-            out = net(*inputs, *labels)
+        with torch.inference_mode(not training):
+            out = call(*inputs, *labels)
         if training:
             optimizer.zero_grad()
             out.float().square().mean().backward()

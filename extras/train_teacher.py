@@ -147,7 +147,7 @@ def hybrid_loss(out, image, x, noise, i, schedule, predicts):
     return simple, vlb.flatten(1).mean(1) / math.log(2)
 
 
-def training_step(model, ema, images, labels, optimizer, step, config, generator, autocast):
+def training_step(model, ema, images, labels, optimizer, step, config, generator):
     """One step on random images: changes model, ema and optimizer; returns both losses (2,)."""
     B, device, schedule = config.batch, generator.device, model.schedule
     rows = torch.randint(len(images), (B,), generator=generator, device=device)
@@ -162,9 +162,8 @@ def training_step(model, ema, images, labels, optimizer, step, config, generator
     noise = torch.randn(image.shape, generator=generator, device=device)
     alpha, sigma = schedule.levels(i, image)
     x = alpha * image + sigma * noise
-    with autocast():
-        out = model.net(x, i, c)
-    simple, vlb = hybrid_loss(out.float(), image, x, noise, i, schedule, model.predicts)
+    out = model.call(x, i, c)
+    simple, vlb = hybrid_loss(out, image, x, noise, i, schedule, model.predicts)
     both = torch.stack([simple.mean(), vlb.mean()])
 
     # From here on as in dkdm.py, whose students are compared with networks trained here.
@@ -244,10 +243,11 @@ def train(config):
     net = new_network(config.network, shape, rows, learned_sigma=True).to(device).train()
     model = teachers.DiffusionModel(net, teachers.Schedule(config.schedule), shape, classes,
                                     config.predicts, learned_sigma=True)
+    model = model.in_precision(config.precision)
     ema = copy.deepcopy(model)
     ema.net.requires_grad_(False).eval()
     optimizer = torch.optim.Adam(net.parameters(), config.lr, betas=(0.9, 0.99), fused=True)
-    autocast, generator = model.autocast(config.precision), model.generator(config.seed)
+    generator = model.generator(config.seed)
     parts = {"net": net, "ema": ema.net, "optimizer": optimizer}
     folder, log = teachers.open_run(config, generator, parts)
     xi, c = model.noise(64, config.seed), model.labels(64)
@@ -258,8 +258,7 @@ def train(config):
         teachers.save_run(folder, config, generator, log, parts)
 
     def picture(step):
-        with autocast():
-            drawn = ema.in_parts(lambda xi, c: ema.ddim(xi, 50, c), xi, c)
+        drawn = ema.in_parts(lambda xi, c: ema.ddim(xi, 50, c), xi, c)
         teachers.save_grid(folder / f"samples/step_{step:06d}.png", drawn)
 
     start = log[-1]["step"] if log else 0
@@ -268,8 +267,8 @@ def train(config):
     recent, since, every = [], time.monotonic(), max(1, config.steps // SAVES)
     steps = tqdm(range(start, config.steps), initial=start, total=config.steps, desc="teacher")
     for step in steps:
-        recent.append(training_step(model, ema, images, labels, optimizer, step, config, generator,
-                                    autocast))
+        recent.append(training_step(model, ema, images, labels, optimizer, step, config,
+                                    generator))
         done = step + 1
         last = done == config.steps
         saving = last or done % every == 0
