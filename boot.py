@@ -1,8 +1,8 @@
 """BOOT: distil a diffusion teacher into a one-step generator, without data.
 
 Paper: Gu, Zhai, Zhang, Liu, Susskind, "BOOT: Data-free Distillation of Denoising Diffusion Models
-with Bootstrapping", arXiv 2306.05544. This file is the whole method; it opens no dataset. Section
-numbers are those of Pramook Khungurn's notes on the paper.
+with Bootstrapping", arXiv 2306.05544; sections are those of Pramook Khungurn's notes on the paper.
+This file is the whole method; it opens no dataset.
 
     python boot.py --dataset cifar10                                distil the built-in teacher
     python boot.py --sample runs/boot-cifar10/student.pt --n 64     images, one network call each
@@ -11,18 +11,18 @@ numbers are those of Pramook Khungurn's notes on the paper.
 Notation. Time t is continuous, in (0, 1], and sampling runs it down: near 1 is noise, near 0 the
 image. A step goes from t to s < t.
 
-    symbol         here              shape           meaning
-    xi             xi                (B, C, H, W)    the noise a path starts from, N(0, I)
-    t, s           t, s              (B,)            current and next time, s < t
-    alpha, sigma   schedule.alpha    (B,)            signal and noise level, alpha^2 + sigma^2 = 1
-    lambda_t       schedule.lam      (B,)            -log(alpha_t / sigma_t), rises with t
-    x_t            x_t               (B, C, H, W)    the noisy image on the teacher's path
-    y_t            y_t               (B, C, H, W)    its signal part, (x_t - sigma_t xi) / alpha_t
-    f_phi(x, t)    teacher.x0        (B, C, H, W)    the clean image that the teacher sees in x
-    y_theta(xi,t)  student           (B, C, H, W)    the student's y_t, for any t in one call
-    c              c                 (B,)            class label
-    w              w                 (B,)            scale of classifier-free guidance
-    SG[.]          torch.no_grad                     stop-gradient
+    symbol          here                shape           meaning
+    xi              xi                  (B, C, H, W)    the noise a path starts from, N(0, I)
+    t, s            t, s                (B,)            current and next time, s < t
+    alpha, sigma    schedule.alpha      (B,)            signal, noise level; alpha^2 + sigma^2 = 1
+    lambda_t        schedule.lam        (B,)            -log(alpha_t / sigma_t), rises with t
+    x_t             x_t                 (B, C, H, W)    the noisy image on the teacher's path
+    y_t             y_t                 (B, C, H, W)    its signal, (x_t - sigma_t xi) / alpha_t
+    f_phi(x, t)     teacher.x0          (B, C, H, W)    the clean image that the teacher sees in x
+    y_theta(xi, t)  student             (B, C, H, W)    the student's y_t, for any t in one call
+    c               c                   (B,)            class label
+    w               w                   number or (B,)  scale of classifier-free guidance
+    SG[.]           torch.no_grad                       stop-gradient
 
 The idea. The teacher's path from xi obeys the signal-ODE
 
@@ -44,7 +44,6 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 import teachers
@@ -87,10 +86,12 @@ def signal_ode_step(y_t, xi, t, s, teacher, solver, c=None, guidance=1.0):
     if solver == "ddim":
         return ddim(f_t, s)
     if solver == "heun":
-        return ddim((f_t + f(ddim(f_t, s), s)) / 2, s)
+        y_end = ddim(f_t, s)
+        return ddim((f_t + f(y_end, s)) / 2, s)
     if solver == "midpoint":
         middle = (t + s) / 2
-        return ddim(f(ddim(f_t, middle), middle), s)
+        y_middle = ddim(f_t, middle)
+        return ddim(f(y_middle, middle), s)
     raise UserError(f"unknown solver {solver!r}: choose {', '.join(SOLVERS)}")
 
 
@@ -117,10 +118,10 @@ class Student(nn.Module):
         self.t_min, self.t_max, self.guidance = t_min, t_max, guidance
         arguments = teacher.net.arguments | {"guided": len(guidance) == 2}
         self.net = type(teacher.net)(**arguments).to(teacher.device)
-        kept = teacher.net.state_dict()
+        given = teacher.net.state_dict()
         if init == "random":
-            kept = dict(teacher.net.named_buffers())  # a pipeline's prompts
-        self.net.load_state_dict(self.net.state_dict() | kept)
+            given = dict(teacher.net.named_buffers())  # embeddings of prompts, which are no weights
+        self.net.load_state_dict(self.net.state_dict() | given)
         if teacher.predicts == "eps":
             for p in self.net.last_layer.parameters():
                 nn.init.zeros_(p)
@@ -130,17 +131,20 @@ class Student(nn.Module):
         self.register_buffer("alpha", teacher.schedule.alpha(at), persistent=False)
         self.register_buffer("sigma", teacher.schedule.sigma(at), persistent=False)
 
-    def forward(self, xi, t, c=None, w=None):                    # (B, C, H, W), (B,), (B,), (B,)
-        if c is None and self.model.null_label is not None:
-            c = torch.full((len(xi),), self.model.null_label, device=xi.device)
-        w = w if len(self.guidance) == 2 else None               # made for one scale: no input
+    def forward(self, xi, t, c=None, w=None):
+        """y_theta(xi, t), (B, C, H, W).
+
+        xi (B, C, H, W), t (B,), c (B,) or None without classes; w (B,), which a student for a range
+        of scales takes as its input, and one for a single scale does not.
+        """
         i = t * self.model.schedule.T * self.model.stride - 1
-        p = self.model.call(xi, i, c, w)[:, :xi.shape[1]]
+        out = self.model.call(xi, i, c, w if len(self.guidance) == 2 else None)
+        p = out[:, :xi.shape[1]]                                 # without a learned variance
         return teachers.to_x0(self.model.predicts, p, xi, self.alpha, self.sigma)
 
 
 # ------------------------------------------------------------------------------------------------
-# Targets, losses and the training step (sections 3.2 and 3.3)
+# Losses and the training step (sections 3.2 and 3.3)
 
 
 @torch.no_grad()
@@ -156,53 +160,70 @@ def boundary_target(teacher, xi, t_max, c=None, w=1.0):
 
 
 def losses(student, teacher, xi, t, s, c, w, config):
-    """L^BS and L^BC, averaged over the batch: (2,). One call of the student serves both.
+    """L^BS and L^BC, means over the batch and over pixels: (), (). The student is called once.
 
     L^BS = || y_theta(xi, s) - SG[step from y_theta(xi, t)] ||^2 / delta^2, where the paper's weight
     w_t is the density of s, here uniform. The first hop, from t_max, may be shorter than delta; it
     is divided by delta^2, too, so that short hops do not weigh more.
     L^BC = || y_theta(xi, t_max) - f_phi(xi, t_max) ||^2. An eighth of the batch is enough for it:
-    unguided, it starts at 0 and only has to stay there.
+    unguided, it starts at 0 (but for teachers that predict noise) and only has to stay there.
     """
     B = len(xi)
-    few = slice(0, B, 8)
-    t_max, c_few = torch.full_like(s[few], config.t_max), None if c is None else c[few]
-    target = bootstrap_target(student, teacher, xi, t, s, config.solver, c, w)
-    start = boundary_target(teacher, xi[few], t_max, c_few, w[few])
+    eighth = torch.arange(0, B, 8, device=xi.device)
+    both = torch.cat([torch.arange(B, device=xi.device), eighth])
 
-    c_both = None if c is None else torch.cat([c, c_few])
-    y = student(torch.cat([xi, xi[few]]), torch.cat([s, t_max]), c_both, torch.cat([w, w[few]]))
-    return torch.stack([F.mse_loss(y[:B], target) / config.delta**2, F.mse_loss(y[B:], start)])
+    def take(rows, values):  # c or w, which may be None or one number for all samples
+        return values[rows] if torch.is_tensor(values) else values
+
+    t_max = torch.full_like(s[eighth], config.t_max)
+    target_s = bootstrap_target(student, teacher, xi, t, s, config.solver, c, w)
+    target_start = boundary_target(teacher, xi[eighth], t_max, take(eighth, c), take(eighth, w))
+    y = student(xi[both], torch.cat([s, t_max]), take(both, c), take(both, w))
+    y_s, y_start = y.split([B, len(eighth)])
+    loss_bs = F.mse_loss(y_s, target_s) / config.delta**2
+    loss_bc = F.mse_loss(y_start, target_start)
+    return loss_bs, loss_bc
 
 
-def training_step(student, teacher, ema, optimizer, step, config, generator):
-    """One step of BOOT: changes student, ema and optimizer; returns the losses, detached (2,)."""
+def training_step(student, teacher, ema, optimizer, step, config, generator, losses=losses):
+    """One step of BOOT: changes student, ema and optimizer.
+
+    Returns L^BS and L^BC, detached (2,).
+    """
     B, device = config.batch, generator.device
     xi = torch.randn(B, *teacher.image_shape, generator=generator, device=device)
     # s is uniform over [t_min, t_max), stratified: one draw in each of B equal parts
     u = (torch.arange(B, device=device) + torch.rand(B, generator=generator, device=device)) / B
     s = config.t_min + (config.t_max - config.t_min) * u
     t = (s + config.delta).clamp(max=config.t_max)
-    c = None
+    c, w = None, config.guidance[0]
     if teacher.num_classes is not None:
         c = torch.randint(teacher.num_classes, (B,), generator=generator, device=device)
-    lowest, highest = config.guidance[0], config.guidance[-1]
-    w = lowest + (highest - lowest) * torch.rand(B, generator=generator, device=device)
+    if len(config.guidance) == 2:
+        w = w + (config.guidance[1] - w) * torch.rand(B, generator=generator, device=device)
 
-    both = losses(student, teacher, xi, t, s, c, w, config)
+    loss_bs, loss_bc = losses(student, teacher, xi, t, s, c, w, config)
+    loss = loss_bs + config.beta * loss_bc
+    both = torch.stack([loss_bs, loss_bc]).detach()
+    update(student, ema, optimizer, loss, both, step, config)
+    return both
+
+
+def update(student, ema, optimizer, loss, both, step, config):
+    """One step of Adam down the gradient of loss, and of ema towards student; all in place.
+
+    Several processes average their gradients, and the two losses that are logged, both (2,).
+    """
     optimizer.zero_grad()
-    (both[0] + config.beta * both[1]).backward()
-    both = both.detach()
-    teachers.average_gradients(student.parameters(), both)
-    nn.utils.clip_grad_norm_(student.parameters(), 1.0)  # mostly above 1, so steps weigh alike
+    loss.backward()
+    teachers.average_gradients(student.net.parameters(), both)
+    nn.utils.clip_grad_norm_(student.net.parameters(), 1.0)  # most are longer, and end with norm 1
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(step, config)
     optimizer.step()
-
     decay = min(config.ema, (1 + step) / (10 + step))  # shorter at the start: weights move fast
-    update_ema = get_ema_multi_avg_fn(decay)  # ema + (1 - decay) (student - ema), in one call
-    update_ema(list(ema.parameters()), list(student.parameters()), None)
-    return both
+    for average, weight in zip(ema.net.parameters(), student.net.parameters(), strict=True):
+        average.lerp_(weight.detach(), 1 - decay)
 
 
 def learning_rate(step, config):
@@ -215,7 +236,9 @@ def learning_rate(step, config):
 # Configuration
 
 WARMUP = 150    # steps until the learning rate reaches its peak
-SAVES = 24      # saves of a run, each with a picture
+SAVES = 24      # of a run, at most
+LOSSES = "bootstrap", "boundary"  # their columns in log.csv
+PICTURE = 1     # of so many saves, one has a picture
 # Without --t-max, the path starts where 1 / alpha reaches this. Starting at pure noise is right
 # where nothing is left of the image: at 65 a CIFAR-10 image's mean colour has 2 % of the noise's
 # variance. Noise-predicting teachers start at 13 (46 %): 1 / alpha scales their errors.
@@ -230,8 +253,8 @@ class Config(teachers.Options):
     """
 
     teacher: str = opt("cifar10", "a name of teachers.py list, or a path", also=["--dataset"])
-    steps: int = opt(2000, "training steps", 1, 10**8)
-    batch: int = opt(8, "noise samples a step, of each process", 1, 10**6)
+    steps: int = opt(2000, "training steps", 1)
+    batch: int = opt(8, "noise samples a step, of each process", 1)
     lr: float = opt(7e-4, "peak of Adam's learning rate: warm-up, then half a cosine", 1e-9, 10)
     solver: str = opt("midpoint", "of the signal-ODE; euler and ddim call the teacher once a hop, "
                       "the others twice", choices=SOLVERS)
@@ -247,11 +270,11 @@ class Config(teachers.Options):
     seed: int = opt(0, "seed of every random draw", 0, 2**32 - 1)
     device: str = opt("auto", "auto, cpu, cuda, cuda:N or mps")
     precision: str = opt("auto", "auto: bf16 if it pays", choices=("auto", "fp32", "bf16"))
-    compare: int = opt(64, "noise samples compared with the teacher", 10, 10**6)
+    compare: int = opt(64, "noise samples compared with the teacher", 10)
     out: str = opt("", "run folder (default: runs/boot-TEACHER); of --sample, a .png or an .npz")
     resume: bool = opt(False, "go on with the run in --out, with its options")
     sample: str = opt("", "no training: images of this student, a path or cifar10")
-    n: int = opt(64, "images of --sample", 1, 10**7)
+    n: int = opt(64, "images of --sample", 1)
     label: int = opt(None, "class of all images of --sample (default: all in turn)", 0)
 
     def __post_init__(self):
@@ -264,7 +287,7 @@ class Config(teachers.Options):
         self.out = self.out or ("boot-samples.png" if self.sample else self.run_folder("boot"))
 
     def fitted(self, teacher):
-        """This configuration with t_max and guidance settled for a teacher; UserError if unfit."""
+        """This configuration with what depends on the teacher settled; UserError if unfit."""
         schedule = teacher.schedule
         start = (schedule.alphas_cumprod >= STARTS[teacher.predicts]**-2).sum().item() / schedule.T
         fitted = dataclasses.replace(self, t_max=self.t_max or round(start, 2),
@@ -280,70 +303,80 @@ class Config(teachers.Options):
 # The run
 
 
-def train(config):
-    """Distils config.teacher; returns the distances of compare(). Leaves in config.out:
+def train(config, losses=losses):
+    """Distils config.teacher; returns what compare() finds. Leaves in config.out:
 
     config.json, log.csv, samples/step_XXXXXX.png, student.pt (averaged weights), last.pt (for
     --resume) and summary.png. Raises UserError for bad input and for a loss that is not finite.
     """
     teacher = teachers.load_teacher(config.teacher, config.device)
-    config, teacher = config.fitted(teacher), teacher.in_precision(config.precision)
-    torch.manual_seed(config.seed)  # random weights, if there are any
+    config = config.fitted(teacher)
+    teacher = teacher.in_precision(config.precision)
+    torch.manual_seed(config.seed)  # initial weights
     student = Student(teacher, config.t_min, config.t_max, config.guidance, config.init)
-    student.eval()  # no dropout: it would make the targets noisy
-    ema = copy.deepcopy(student).requires_grad_(False)
-    optimizer = torch.optim.Adam(student.parameters(), config.lr, betas=(0.9, 0.99), fused=True)
-    parts = {"student": student, "ema": ema, "optimizer": optimizer}
+    student.net.eval()  # no dropout: it would make the targets noisy
+    ema = copy.deepcopy(student)
+    ema.net.requires_grad_(False).eval()
+    optimizer = torch.optim.Adam(student.net.parameters(), config.lr, betas=(0.9, 0.99), fused=True)
     generator = teacher.generator(config.seed)
+    parts = {"student": student.net, "ema": ema.net, "optimizer": optimizer}
     folder, log = teachers.open_run(config, generator, parts)
+    samples = held_out(teacher, config)
     drawn = draw_teacher(teacher, config)
-
-    def picture(step):
-        ours = teacher.in_parts(partial(sample, ema), *held_out(teacher, config))
-        teachers.save_grid(folder / f"samples/step_{step:06d}.png", teacher.to_images(ours[:64]))
-        return F.mse_loss(ours, drawn["teacher, 50 steps"]).item()
 
     def save():  # last.pt last: if the run stops before it, --resume makes the rest again
         checkpoint = ema.model.checkpoint("boot", dataclasses.asdict(config))
         teachers.save(folder / "student.pt", checkpoint)
         teachers.save_run(folder, config, generator, log, parts)
 
+    def picture(step):
+        ours = teacher.in_parts(partial(sample, ema), *samples)
+        teachers.save_grid(folder / f"samples/step_{step:06d}.png", teacher.to_images(ours[:64]))
+        if step > 0:
+            mse = log[-1]["mse"] = F.mse_loss(ours, drawn["teacher, 50 steps"]).item()
+            progress.set_description(f"BOOT, MSE {mse:.4f}")
+
     start = log[-1]["step"] if log else 0
     if start == 0:
-        picture(0)
         save()
-    recent, since, every = [], time.monotonic(), max(1, config.steps // SAVES)
-    steps = tqdm(range(start, config.steps), initial=start, total=config.steps, desc="BOOT")
-    for step in steps:
-        recent.append(training_step(student, teacher, ema, optimizer, step, config, generator))
-        done = step + 1
-        saving = done == config.steps or done % every == 0
-        if done % 10 == 0 or saving:  # reading a loss makes a GPU wait, so not at each step
-            bootstrap, boundary = torch.stack(recent).mean(0).tolist()
-            if not math.isfinite(bootstrap + boundary):
-                raise UserError(f"the loss is not finite at step {done}: lower --lr; {folder} "
+        picture(0)
+    recent, since, save_every = [], time.monotonic(), math.ceil(config.steps / SAVES)
+    progress = tqdm(range(start, config.steps), initial=start, total=config.steps, desc="BOOT")
+    for step in progress:
+        recent.append(training_step(student, teacher, ema, optimizer, step, config, generator,
+                                    losses))
+        taken, last = step + 1, step + 1 == config.steps
+        saving = last or taken % save_every == 0
+        if saving or taken % 10 == 0:  # reading a loss makes a GPU wait, so not at each step
+            means = torch.stack(recent).mean(0).tolist()
+            if not math.isfinite(sum(means)):
+                raise UserError(f"the loss is not finite at step {taken}: lower --lr; {folder} "
                                 "keeps the last good save")
             speed = len(recent) * config.batch / (time.monotonic() - since)
-            mse = picture(done) if saving else math.nan
-            log.append({"step": done, "bootstrap": bootstrap, "boundary": boundary, "mse": mse,
-                        "images_per_s": speed})
-            steps.set_postfix_str(f"bootstrap {bootstrap:.3f}, boundary {boundary:.4f}")
+            row = dict(zip(LOSSES, means, strict=True))
+            log.append({"step": taken, **row, "images_per_s": speed})
+            progress.set_postfix(row)
+            if last or taken % (PICTURE * save_every) == 0:
+                picture(taken)
             if saving:
                 save()
-                steps.set_description(f"BOOT, MSE {mse:.4f}")
             recent, since = [], time.monotonic()
     return compare(ema, drawn, config, folder / "summary.png")
 
 
 def held_out(model, config):
-    """xi, c and w of the config.compare noise samples; labels in turn, a range of w spread."""
-    n = config.compare
-    return (model.noise(n, config.seed), model.labels(n),
-            torch.linspace(config.guidance[0], config.guidance[-1], n))
+    """xi (n, C, H, W), c (n,) or None, and w of the n = config.compare noise samples.
+
+    Labels in turn; w is the one scale, or spread over the range, (n,).
+    """
+    n, w = config.compare, config.guidance[0]
+    if len(config.guidance) == 2:
+        w = torch.linspace(*config.guidance, n)
+    return model.noise(n, config.seed), model.labels(n), w
 
 
 def draw_teacher(teacher, config):
-    """The teacher's images in 1 to 50 steps, from t_max to t_min: {who: (n, C, H, W)}."""
+    """The teacher's images in 1 to 50 steps, from t_max to t_min: {row's name: (n, C, H, W)}."""
     drawn = {}
     for k in tqdm((1, 2, 5, 10, 20, 50), desc="drawing the teacher's images", leave=False):
         drawn[f"teacher, {k} step{'s' * (k > 1)}"] = teacher.in_parts(
@@ -353,20 +386,21 @@ def draw_teacher(teacher, config):
 
 
 def compare(student, drawn, config, path):
-    """Per-pixel MSE to the teacher's 50-step DDIM endpoint: {who: MSE}; draws it, and y_t along t.
+    """Per-pixel MSE to the teacher's 50-step DDIM endpoint: {row's name: MSE}; draws it all.
 
-    drawn: what draw_teacher() returns, to which the student's images are added.
+    drawn: what draw_teacher() returns, to which the student's images are added. The picture at path
+    shows ten samples of each row, and below them the student's y_t along t.
     """
     model, samples = student.model, held_out(student.model, config)
     drawn = drawn | {"student, 1 step": model.in_parts(partial(sample, student), *samples)}
     endpoint = drawn["teacher, 50 steps"]
-    mse = {who: F.mse_loss(x, endpoint).item() for who, x in drawn.items()}
+    mse = {name: F.mse_loss(x, endpoint).item() for name, x in drawn.items()}
 
-    rows = {f"{who}\nMSE {mse[who]:.4f}": x[:10] for who, x in drawn.items()}
+    rows = {f"{name}\nMSE {mse[name]:.4f}": x[:10] for name, x in drawn.items()}
+    ten = [x[:10] if torch.is_tensor(x) else x for x in samples]
     for t in torch.linspace(config.t_max, config.t_min, 6).tolist():
         rows[f"student's y_t\nat t = {t:.2f}"] = model.in_parts(
-            lambda xi, c, w, t=t: student(xi, torch.full((len(xi),), t, device=xi.device), c, w),
-            *(None if x is None else x[:10] for x in samples))
+            lambda xi, c, w, t=t: student(xi, xi.new_full((len(xi),), t), c, w), *ten)
     images = model.to_images(torch.cat(list(rows.values())))
     teachers.save_grid(path, images, 10, list(rows))
     return mse
@@ -380,9 +414,12 @@ def compare(student, drawn, config, path):
 def sample(student, xi, c=None, guidance=None):
     """Images (B, C, H, W) from noise xi (B, C, H, W) in one network call: y_theta(xi, t_min).
 
-    c (B,) or None.  guidance: a scale, or one for each sample (B,), that the student was distilled
-    for; None: the middle of them. UserError for others.
+    c (B,), or None without classes.  guidance: a scale, or one for each sample (B,), that the
+    student was distilled for; None: the middle of them. UserError for others, and for labels left
+    out where there are classes: BOOT never trains "no class".
     """
+    if c is None and student.model.num_classes is not None:
+        raise UserError("this student was distilled with classes: give it labels")
     lowest, highest = student.guidance[0], student.guidance[-1]
     w = torch.as_tensor((lowest + highest) / 2 if guidance is None else guidance).float()
     if not ((lowest <= w) & (w <= highest)).all():
@@ -425,8 +462,8 @@ def main():
         return draw(config)
     distance = train(config)
     print(f"Per-pixel MSE to the teacher's 50-step DDIM endpoint ({config.compare} noise samples):")
-    for who, mse in distance.items():
-        print(f"  {who:20s} {mse:.4f}")
+    for name, mse in distance.items():
+        print(f"  {name:20s} {mse:.4f}")
     print(f"See {config.out}/summary.png; more: python boot.py --sample {config.out}/student.pt")
 
 

@@ -1,8 +1,8 @@
 """DKDM: train a diffusion model of any architecture from a teacher alone, without data.
 
 Paper: Xiang, Zhang, Shang, Wu, Yan, Nie, "DKDM: Data-Free Knowledge Distillation for Diffusion
-Models with Any Architecture", CVPR 2025, arXiv 2409.03550. This file is the whole method; it opens
-no dataset.
+Models with Any Architecture", CVPR 2025, arXiv 2409.03550.
+This file is the whole method; it opens no dataset.
 
     python dkdm.py --dataset cifar10                        a small U-Net from the built-in teacher
     python dkdm.py --dataset cifar10 --student vit-tiny     a transformer from the same teacher
@@ -17,6 +17,7 @@ down: T - 1 is nearly pure noise, 0 nearly clean.
     B^s             rows                (B,)            the batch: entries of B+ drawn at random
     rho             rho                 scalar          the pool's ratio to T B: N = rho T B
     eps_T, eps_S    *_out[:, :C]        (B, C, H, W)    the noise that teacher and student see in x
+                    *_out               (B, 2C, H, W)   an output in eps form: eps, and variance
     g_T(x, t)       Pool.advance                        a step of the teacher, x^{t-1} ~ p_T(.|x^t)
     p(x^{t-1}|x^t)  p_mean_variance     (B, C, H, W)    the Gaussian that an output describes
     lambda          lambda_vlb          scalar          weight of L_vlb
@@ -26,6 +27,9 @@ The idea. A diffusion model trains on noisy images, and a teacher makes them: ea
 steps leaves one. So a pool of images on their way from noise to picture is all the data there is.
 Each training step draws a batch from it and calls the teacher once: the output is the student's
 target, and moves the batch one step on in the pool. What arrives starts again from noise.
+
+A network may predict eps, v or the image. "In eps form" its prediction is expressed as noise, so
+the losses compare any two networks; C more channels of variance follow it, if that is learned.
 """
 
 import copy
@@ -36,7 +40,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 import teachers
@@ -45,7 +48,7 @@ import vit
 from teachers import UserError, opt
 
 # ------------------------------------------------------------------------------------------------
-# The pool
+# The pool, and how it is filled (line 1 of Algorithm 1)
 
 
 class Pool:
@@ -105,6 +108,59 @@ class Pool:
         for name, saved in state.items():
             if saved is not None:
                 getattr(self, name).copy_(saved)
+
+
+def pool_size(config, T):
+    """Number of entries: rho T B for dynamic, the batch alone for the other modes."""
+    return round(config.rho * T) * config.batch if config.mode == "dynamic" else config.batch
+
+
+@torch.no_grad()
+def shuffle_denoise(pool, teacher, generator):
+    """The paper's: each entry goes down the chain to an index of its own, uniform over T: G_T(t).
+
+    On average T / 2 teacher calls an entry.
+    """
+    goal = torch.randint(pool.T, pool.i.shape, generator=generator, device=pool.i.device)
+    order = goal.argsort(descending=True)  # neighbours have about as far to go: calls stay full
+    progress = tqdm(total=int((pool.T - 1 - goal).sum()), desc="filling the pool", unit=" calls")
+    for rows in order.split(teacher.at_once):
+        while len(rows := rows[pool.i[rows] > goal[rows]]):
+            x, i, c = pool.at(rows)
+            pool.advance(rows, teacher.eps_form(x, i, c), teacher.schedule, generator)
+            progress.update(len(rows))
+    progress.close()
+
+
+@torch.no_grad()
+def strided_denoise(pool, teacher, generator):
+    """Ours, with a twentieth of the calls: 20 entries stay on a path of DDIM in steps of 2 indices.
+
+    T / 2 teacher calls a path. Its entries share one noise sample and one label.
+    """
+    (N, T), device, places = (len(pool.i), pool.T), pool.i.device, (pool.T + 1) // 2
+    each = min(20, places)
+    paths = math.ceil(N / each)
+    i = (T - 2 + torch.randint(2, (paths,), generator=generator, device=device)).clamp(min=0)
+    x = torch.randn(paths, *teacher.image_shape, generator=generator, device=device)
+    c = pool.new_labels(paths, generator)
+    kept = torch.rand(paths, places, generator=generator, device=device).argsort(1)[:, :each]
+    path, place = torch.arange(N, device=device) // each, kept.flatten()[:N]  # of each entry
+    for k in tqdm(range(places), desc="filling the pool"):
+        for some in torch.arange(paths, device=device).split(teacher.at_once) if k > 0 else ():
+            x_i, label = x[some], None if c is None else c[some]
+            out = teacher.eps_form(x_i, i[some], label)
+            _, _, x0, eps = teacher.schedule.p_mean_variance(out, x_i, i[some])
+            i[some] = (i[some] - 2).clamp(min=0)
+            alpha, sigma = teacher.schedule.levels(i[some], x_i)
+            x[some] = alpha * x0 + sigma * eps
+        rows = (place == k).nonzero().flatten()
+        pool.x[rows], pool.i[rows] = x[path[rows]].half(), i[path[rows]]
+        if c is not None:
+            pool.c[rows] = c[path[rows]]
+
+
+FILL = {"paper": shuffle_denoise, "strided": strided_denoise}
 
 
 # ------------------------------------------------------------------------------------------------
@@ -169,39 +225,50 @@ def dkdm_loss(student_out, teacher_out, x, i, schedule):
 def simple_weight(predicts, i, x, schedule):
     """Weights that make L_simple the squared error of the student's own prediction: (B,).
 
-    1 for eps, the paper's case. For v it is 1 / alpha^2, for x0 sigma^2 / alpha^2: counted in eps,
-    their errors at high noise would weigh nothing, and pictures start there.
+    1 for eps, the paper's case. For v it is 1 / alpha^2, for x0 sigma^2 / alpha^2. Without it, the
+    errors of v and x0 would hardly count at high noise, where alpha is small and sampling starts.
     """
     alpha, sigma = (level.flatten() for level in schedule.levels(i, x))
     return {"eps": torch.ones_like(alpha), "v": alpha**-2, "x0": (sigma / alpha) ** 2}[predicts]
 
 
-def training_step(student, teacher, pool, ema, optimizer, step, config, generator):
-    """Lines 4 to 8 of Algorithm 1: changes student, pool, ema, optimizer; returns losses (2,)."""
+def training_step(student, teacher, pool, ema, optimizer, step, config, generator,
+                  losses=dkdm_loss):
+    """Lines 4 to 8 of Algorithm 1: changes student, pool, ema and optimizer.
+
+    Returns L_simple, weighted, and L_vlb, detached (2,).
+    """
     schedule = teacher.schedule
-    rows = pool.draw(config.batch, generator)                             # line 4: B^s from B+
+    rows = pool.draw(config.batch, generator)                              # line 4: B^s from B+
     x, i, c = pool.at(rows)
     with torch.no_grad():
-        teacher_out = teacher.eps_form(x, i, c)                           # the one teacher call
+        teacher_out = teacher.eps_form(x, i, c)                            # the one teacher call
     student_out = student.eps_form(x, i, c)
-    simple, vlb = dkdm_loss(student_out, teacher_out, x, i, schedule)     # lines 5 and 6
-    simple = (simple_weight(student.predicts, i, x, schedule) * simple).mean()
-    both = torch.stack([simple, vlb.mean()])
+    l_simple, l_vlb = losses(student_out, teacher_out, x, i, schedule)     # lines 5 and 6
+    l_simple = (simple_weight(student.predicts, i, x, schedule) * l_simple).mean()
+    l_vlb = l_vlb.mean()
+    loss = l_simple + config.lambda_vlb * schedule.T * l_vlb               # the sum over T indices
+    both = torch.stack([l_simple, l_vlb]).detach()
+    update(student, ema, optimizer, loss, both, step, config)              # line 7
+    pool.advance(rows, teacher_out, schedule, generator)                   # line 8: the next B+
+    return both
 
-    optimizer.zero_grad()                                                 # line 7
-    (both[0] + config.lambda_vlb * schedule.T * both[1]).backward()       # vlb: one of T terms
-    both = both.detach()
+
+def update(student, ema, optimizer, loss, both, step, config):
+    """One step of Adam down the gradient of loss, and of ema towards student; all in place.
+
+    Several processes average their gradients, and the two losses that are logged, both (2,).
+    """
+    optimizer.zero_grad()
+    loss.backward()
     teachers.average_gradients(student.net.parameters(), both)
-    nn.utils.clip_grad_norm_(student.net.parameters(), 1.0)
+    nn.utils.clip_grad_norm_(student.net.parameters(), 1.0)  # most are longer, and end with norm 1
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(step, config)
     optimizer.step()
-    pool.advance(rows, teacher_out, schedule, generator)                  # line 8: the next B+
-
     decay = min(config.ema, (1 + step) / (10 + step))  # shorter at the start: weights move fast
-    update_ema = get_ema_multi_avg_fn(decay)  # ema + (1 - decay) (student - ema), in one call
-    update_ema(list(ema.net.parameters()), list(student.net.parameters()), None)
-    return both
+    for average, weight in zip(ema.net.parameters(), student.net.parameters(), strict=True):
+        average.lerp_(weight.detach(), 1 - decay)
 
 
 def learning_rate(step, config):
@@ -211,37 +278,12 @@ def learning_rate(step, config):
 
 
 # ------------------------------------------------------------------------------------------------
-# Filling the pool (line 1 of Algorithm 1)
-
-
-def pool_size(config, T):
-    """Number of entries: rho T B for dynamic, the batch alone for the other modes."""
-    return round(config.rho * T) * config.batch if config.mode == "dynamic" else config.batch
-
-
-@torch.no_grad()
-def shuffle_denoise(pool, teacher, generator):
-    """Moves each entry down the chain to an index of its own, uniform over all T: G_T(t).
-
-    On average T / 2 teacher calls an entry.
-    """
-    goal = torch.randint(pool.T, pool.i.shape, generator=generator, device=pool.i.device)
-    order = goal.argsort(descending=True)  # neighbours have about as far to go: calls stay full
-    progress = tqdm(total=int((pool.T - 1 - goal).sum()), desc="filling the pool", unit=" calls")
-    for rows in order.split(teacher.at_once):
-        while len(rows := rows[pool.i[rows] > goal[rows]]):
-            x, i, c = pool.at(rows)
-            out = teacher.eps_form(x, i, c)
-            pool.advance(rows, out, teacher.schedule, generator)
-            progress.update(len(rows))
-    progress.close()
-
-
-# ------------------------------------------------------------------------------------------------
 # Configuration
 
 WARMUP = 150    # steps until the learning rate reaches its peak
-SAVES = 24      # saves of a run, each fourth with a picture
+SAVES = 24      # of a run, at most
+LOSSES = "simple", "vlb"  # their columns in log.csv
+PICTURE = 4     # of so many saves, one has a picture
 
 
 @dataclass
@@ -258,22 +300,24 @@ class Config(teachers.Options):
     mode: str = opt("dynamic", "where a batch comes from: dynamic, the pool; shuffled, one batch "
                     "of mixed indices; iterative, one batch at one index (section 3.3)",
                     choices=("dynamic", "shuffled", "iterative"))
-    rho: float = opt(0.4, "ratio of the pool's size to T times batch (rho)", 1e-6, 1e6)
-    T: int = opt(100, "steps of the chain, a divisor of the teacher's (paper: all 1000; filling "
-                 "the pool then takes 100 times the calls)", 1, 10**6)
+    rho: float = opt(0.4, "ratio of the pool's size to T times batch (rho)", 1e-6)
+    fill: str = opt("paper", "how the pool is filled: paper, each entry by steps of its own; or "
+                    "strided, in steps of two, 20 entries a path", choices=tuple(FILL))
+    T: int = opt(100, "steps of the chain, a divisor of the teacher's, or all if it has fewer "
+                 "(paper: 1000; filling the pool then takes 100 times the calls)", 1)
     label_dropout: float = opt(None, "share of entries without a class (default: 0.1; "
                                '0 if the teacher has no "no class")', 0, 1)
     lambda_vlb: float = opt(None, "weight of L_vlb (lambda), for the sum over T steps (default: "
                             "0.001, or 0 if the teacher learned no variance)", 0)
-    steps: int = opt(4000, "training steps (paper's ablation: 200,000)", 1, 10**8)
-    batch: int = opt(16, "images a step, of each process (released code: 128)", 1, 10**6)
+    steps: int = opt(4000, "training steps (paper's ablation: 200,000)", 1)
+    batch: int = opt(16, "images a step, of each process (released code: 128)", 1)
     lr: float = opt(1e-3, "peak of Adam's learning rate: warm-up, then half a cosine (released "
                     "code: 1e-4, constant)", 1e-9, 10)
     ema: float = opt(0.995, "decay of the averaged weights (released code: 0.9999)", 0, 0.99999)
     seed: int = opt(0, "seed of every random draw", 0, 2**32 - 1)
     device: str = opt("auto", "auto, cpu, cuda, cuda:N or mps")
     precision: str = opt("auto", "auto: bf16 if it pays", choices=("auto", "fp32", "bf16"))
-    compare: int = opt(64, "noise samples of the comparison at the end", 1, 10**6)
+    compare: int = opt(64, "noise samples of the comparison at the end", 1)
     out: str = opt("", "run folder (default: runs/dkdm-TEACHER-STUDENT)")
     resume: bool = opt(False, "go on with the run in --out, with its options")
 
@@ -284,14 +328,14 @@ class Config(teachers.Options):
     def fitted(self, teacher):
         """This configuration with what depends on the teacher settled; UserError if unfit."""
         no_null = teacher.num_classes is not None and teacher.null_label is None
+        T = min(self.T, teacher.schedule.T)
         if self.label_dropout and no_null:
             raise UserError('--label-dropout needs a teacher with "no class": leave it out')
         if self.lambda_vlb and not teacher.learned_sigma:
             raise UserError("--lambda-vlb needs a teacher with learned variances: leave it out")
-        if pool_size(self, teacher.schedule.T) < 1:
-            raise UserError(f"--rho {self.rho} leaves the pool empty: give at least "
-                            f"{1 / teacher.schedule.T:g}")
-        settled = {"predicts": self.predicts or teacher.predicts}
+        if pool_size(self, T) < 1:
+            raise UserError(f"--rho {self.rho} leaves the pool empty: give at least {1 / T:g}")
+        settled = {"T": T, "predicts": self.predicts or teacher.predicts}
         if self.label_dropout is None:
             settled["label_dropout"] = 0.0 if no_null else 0.1
         if self.lambda_vlb is None:
@@ -303,74 +347,78 @@ class Config(teachers.Options):
 # The run
 
 
-def train(config):
-    """Distils config.teacher; returns the errors of compare(). Leaves in config.out:
+def train(config, losses=dkdm_loss):
+    """Distils config.teacher; returns what compare() finds. Leaves in config.out:
 
     config.json, log.csv, samples/step_XXXXXX.png, student.pt (averaged weights), last.pt (for
     --resume) and summary.png. Raises UserError for bad input and for a loss that is not finite.
     """
     teacher = teachers.load_teacher(config.teacher, config.device)
-    teacher = teacher.respaced(min(config.T, teacher.schedule.T))
-    config, teacher = config.fitted(teacher), teacher.in_precision(config.precision)
-    schedule, shape = teacher.schedule, teacher.image_shape
+    config = config.fitted(teacher)
+    teacher = teacher.respaced(config.T).in_precision(config.precision)
     torch.manual_seed(config.seed)  # initial weights
     student = new_student(teacher, config.student, config.predicts, config.lambda_vlb > 0)
     student.net.train()
     ema = copy.deepcopy(student)
     ema.net.requires_grad_(False).eval()
     optimizer = torch.optim.Adam(student.net.parameters(), config.lr, betas=(0.9, 0.99), fused=True)
-    generator, size = teacher.generator(config.seed), pool_size(config, schedule.T)
-    pool = Pool(size, shape, schedule.T, teacher.num_classes, config.label_dropout, generator)
+    generator = teacher.generator(config.seed)
+    pool = Pool(pool_size(config, config.T), teacher.image_shape, config.T, teacher.num_classes,
+                config.label_dropout, generator)
     parts = {"student": student.net, "ema": ema.net, "optimizer": optimizer}
     folder, log = teachers.open_run(config, generator, parts, {"pool": pool})
-    tqdm.write(f"pool: {size:,} entries, {pool.x.nbytes / 1e9:.3f} GB on {pool.x.device}")
+    size, memory = len(pool.x), pool.x.nbytes / 1e9
+    tqdm.write(f"pool: {size:,} entries, {memory:.3f} GB on {pool.x.device}")
     xi, c = teacher.noise(20, config.seed), teacher.labels(20)
+    calls = ddim_calls(teacher.schedule)
     w = 2.0 if c is not None and config.label_dropout else 1.0  # without "no class", no guidance
+
+    def images(model):
+        return teacher.in_parts(lambda xi, c: model.ddim(xi, calls, c, w), xi, c)
+
+    drawn = images(teacher)
 
     def save():  # last.pt last: if the run stops before it, --resume makes the rest again
         checkpoint = ema.checkpoint("dkdm", dataclasses.asdict(config))
         teachers.save(folder / "student.pt", checkpoint)
         teachers.save_run(folder, config, generator, log, parts, {"pool": pool})
 
-    def images(model):
-        return teacher.in_parts(lambda xi, c: model.ddim(xi, ddim_calls(schedule), c, w), xi, c)
-
     def picture(step):
         order = pool.i.argsort(descending=True)
         entries = order[torch.linspace(0, size - 1, 10).long().to(order.device)]
         highest, lowest = pool.i[entries[0]].item(), pool.i[entries[-1]].item()
-        ours, some = images(ema), pool.at(entries)[0].cpu()
-        rows = torch.cat([endpoint[:10], ours[:10], endpoint[10:], ours[10:], some])
-        names = [f"{model}, {ddim_calls(schedule)} steps,\nw = {w:g}"
+        ours, pooled = images(ema), pool.at(entries)[0].cpu()
+        rows = torch.cat([drawn[:10], ours[:10], drawn[10:], ours[10:], pooled])
+        names = [f"{model}, {calls} steps,\nw = {w:g}"
                  for model in ("teacher", "student", "teacher", "student")]
         names.append(f"the pool, from\ni = {highest} to {lowest}")
         for path in (folder / f"samples/step_{step:06d}.png", folder / "summary.png"):
             teachers.save_grid(path, teacher.to_images(rows), 10, names)
 
-    endpoint, start = images(teacher), log[-1]["step"] if log else 0
+    start = log[-1]["step"] if log else 0
     if start == 0:
         save()  # with the pool as noise: a run that is stopped now fills it again
         if config.mode != "iterative":
-            shuffle_denoise(pool, teacher, generator)
+            FILL[config.fill](pool, teacher, generator)
         picture(0)
-    recent, since, every = [], time.monotonic(), max(1, config.steps // SAVES)
-    steps = tqdm(range(start, config.steps), initial=start, total=config.steps, desc="DKDM")
-    for step in steps:
-        recent.append(training_step(student, teacher, pool, ema, optimizer, step, config,
-                                    generator))
-        done = step + 1
-        last = done == config.steps
-        saving = last or done % every == 0
-        if done % 10 == 0 or saving:  # reading a loss makes a GPU wait, so not at each step
-            simple, vlb = torch.stack(recent).mean(0).tolist()
-            if not math.isfinite(simple + vlb):
-                raise UserError(f"the loss is not finite at step {done}: lower --lr; {folder} "
+    recent, since, save_every = [], time.monotonic(), math.ceil(config.steps / SAVES)
+    progress = tqdm(range(start, config.steps), initial=start, total=config.steps, desc="DKDM")
+    for step in progress:
+        recent.append(training_step(student, teacher, pool, ema, optimizer, step, config, generator,
+                                    losses))
+        taken, last = step + 1, step + 1 == config.steps
+        saving = last or taken % save_every == 0
+        if saving or taken % 10 == 0:  # reading a loss makes a GPU wait, so not at each step
+            means = torch.stack(recent).mean(0).tolist()
+            if not math.isfinite(sum(means)):
+                raise UserError(f"the loss is not finite at step {taken}: lower --lr; {folder} "
                                 "keeps the last good save")
             speed = len(recent) * config.batch / (time.monotonic() - since)
-            log.append({"step": done, "simple": simple, "vlb": vlb, "images_per_s": speed})
-            steps.set_postfix_str(f"simple {simple:.4f}, vlb {vlb:.4g}")
-            if last or done % (4 * every) == 0:
-                picture(done)
+            row = dict(zip(LOSSES, means, strict=True))
+            log.append({"step": taken, **row, "images_per_s": speed})
+            progress.set_postfix(row)
+            if last or taken % (PICTURE * save_every) == 0:
+                picture(taken)
             if saving:
                 save()
             recent, since = [], time.monotonic()

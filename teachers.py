@@ -65,12 +65,16 @@ class Schedule:
 
     name  "cosine" (improved DDPM, eq. 17), "linear" (DDPM's betas, scaled by 1000 / T), or a tensor
           (T,): alphas_cumprod, the product of (1 - beta) up to each index, which is alpha^2
+    T     steps of the chain (default: 1000, or as many as the tensor has; UserError for others)
     clip  whether predicted images are clipped to [-1, 1]; False for latents
     """
 
-    def __init__(self, name, T=1000, clip=True):
+    def __init__(self, name, T=None, clip=True):
+        T = T or (len(name) if torch.is_tensor(name) else 1000)
         if torch.is_tensor(name):
             abar = name.double()
+            if len(abar) != T:
+                raise UserError(f"a noise schedule of {len(abar)} levels is no chain of {T} steps")
         elif name == "cosine":
             s = torch.arange(T + 1, dtype=torch.float64) / T
             f = torch.cos((s + 0.008) / 1.008 * math.pi / 2) ** 2
@@ -122,9 +126,10 @@ class Schedule:
         return torch.lerp(*self._around(torch.as_tensor(t)))
 
     def slope(self, t):
-        """lambda'_t, the derivative of lam at times t (...)."""
-        left, right, _ = self._around(torch.as_tensor(t))
-        return (right - left) * self.T
+        """lambda'_t, the derivative of lam at times t (...); 0 below 1/T, where lam is constant."""
+        t = torch.as_tensor(t)
+        left, right, _ = self._around(t)
+        return (right - left) * self.T * (t * self.T >= 1)
 
     def alpha(self, t):
         """Signal level at times t (...)."""
@@ -177,9 +182,9 @@ def to_x0(predicts, p, x, alpha, sigma):
     return p if predicts == "x0" else (x - sigma * p) / alpha
 
 
-def is_guided(guidance):
-    """Whether classifier-free guidance changes anything: a scale, or one for each sample (B,)."""
-    return bool((torch.as_tensor(guidance) != 1).any())
+def is_guided(w):
+    """Whether scale w guides: a number other than 1, or any (B,), which on a GPU is not read."""
+    return torch.is_tensor(w) or w != 1
 
 
 @dataclass
@@ -187,8 +192,8 @@ class DiffusionModel:
     """A diffusion network with all that is needed to use it: a teacher, or a student of DKDM.
 
     Its methods take labels c (B,), or None: "no class", and the scale w of classifier-free
-    guidance, f(x, no class) + w (f(x, c) - f(x, no class)), a number or (B,). w = 1 is no guidance;
-    any other calls the network twice.
+    guidance, f(x, no class) + w (f(x, c) - f(x, no class)), a number or (B,). The number 1 is no
+    guidance; all else calls the network twice.
     """
 
     net: torch.nn.Module   # called as net(x, i, c), see unet.py
@@ -231,7 +236,7 @@ class DiffusionModel:
             return self.call(x, i, null if c is None else c)
         both = self.call(x.repeat(2, 1, 1, 1), i.repeat(2), torch.cat([c, null]))
         (with_class, without), C = both.chunk(2), x.shape[1]
-        w = per_sample(torch.as_tensor(guidance), x)
+        w = per_sample(guidance, x) if torch.is_tensor(guidance) else guidance
         guided = without[:, :C] + w * (with_class[:, :C] - without[:, :C])
         return torch.cat([guided, with_class[:, C:]], dim=1)
 
@@ -360,13 +365,14 @@ class DiffusionModel:
 
     @torch.no_grad()
     def in_parts(self, f, *tensors, desc=""):
-        """f(*tensors), each (N, ...) or None, at_once rows at a time; joined, on the CPU.
+        """f(*tensors) at_once rows at a time; joined, on the CPU.
 
-        desc: of a progress bar, "" for none.
+        tensors: each (N, ...), but for what is given whole, such as None or a number. desc: of a
+        progress bar, "" for none.
         """
         size, found = self.at_once, []
         for k in tqdm(range(0, len(tensors[0]), size), desc=desc, unit="batch", disable=not desc):
-            part = (None if x is None else x[k:k + size].to(self.device) for x in tensors)
+            part = (x[k:k + size].to(self.device) if torch.is_tensor(x) else x for x in tensors)
             found.append(f(*part).cpu())
         return torch.cat(found)
 
@@ -685,11 +691,16 @@ def processes():
 
 def average_gradients(parameters, losses):
     """Averages the gradients of parameters, and the losses, over all processes; in place."""
-    count = processes()[1]
-    if count > 1:
-        for values in (*(p.grad for p in parameters if p.grad is not None), losses):
-            dist.all_reduce(values)
-            values /= count
+    count, waiting = processes()[1], []
+    if count == 1:
+        return
+    for values in (*(p.grad for p in parameters if p.grad is not None), losses):
+        waiting.append(values)
+        if values is losses or sum(x.nbytes for x in waiting) > 25e6:  # few calls: each has a price
+            joined = torch.nn.utils.parameters_to_vector(waiting)
+            dist.all_reduce(joined)
+            torch.nn.utils.vector_to_parameters(joined / count, waiting)
+            waiting = []
 
 
 def read_run(folder):
@@ -747,8 +758,9 @@ def save_run(folder, config, generator, log, shared, own=None):
     if count > 1:
         dist.gather_object(mine, everyone if rank == 0 else None)
     if rank == 0 and log:
-        rows = [list(row.values()) for row in log]
-        np.savetxt(folder / "log.csv", rows, "%.6g", ",", header=",".join(log[0]), comments="")
+        names = list(dict.fromkeys(name for row in log for name in row))
+        rows = [[row.get(name, math.nan) for name in names] for row in log]
+        np.savetxt(folder / "log.csv", rows, "%.6g", ",", header=",".join(names), comments="")
     states = {name: part.state_dict() for name, part in shared.items()}
     save(folder / "last.pt", states | {"config": dataclasses.asdict(config) | {"resume": False},
                                        "log": log, "processes": everyone})

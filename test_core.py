@@ -114,6 +114,9 @@ def test_schedules_have_the_published_values_and_keep_their_identities(name, ind
     torch.testing.assert_close(s.lam(t), -torch.log(s.alpha(t) / s.sigma(t)))
     derivative, = torch.autograd.grad(s.lam(t).sum(), t)
     torch.testing.assert_close(s.slope(t.detach()), derivative)
+    assert s.slope(torch.tensor([0.0004, 0.0011]).double()).sign().tolist() == [0, 1]  # from 1/T on
+    with pytest.raises(UserError, match="1000 levels"):
+        Schedule(s.alphas_cumprod, 500)
     at = torch.arange(1, 1001, dtype=torch.float64) / 1000
     torch.testing.assert_close(s.alpha(at) ** 2, s.alphas_cumprod, rtol=1e-9, atol=0)
     between = (s.lam(at[:-1]) + s.lam(at[1:])) / 2  # linear between the indices
@@ -187,10 +190,9 @@ def test_lab3_a_student_on_the_exact_path_is_its_own_target():
           "takes one step of the signal-ODE to s, for class c and scale w", rtol=0, atol=2e-4)
 
 
-def losses_of(student, teacher, xi, t, delta, c=None, w=None, t_max=0.98, solver="heun"):
+def losses_of(student, teacher, xi, t, delta, c=None, w=1.0, t_max=0.98, solver="heun"):
     """boot.losses of a step from t to t - delta."""
     config = SimpleNamespace(t_max=t_max, delta=delta, solver=solver)
-    w = torch.ones(len(xi)) if w is None else w
     return boot.losses(student, teacher, xi, t, t - delta, c, w, config)
 
 
@@ -199,7 +201,7 @@ class Mlp(nn.Module):
 
     def __init__(self, D=2, more=0, width=128):
         super().__init__()
-        self.layers = nn.Sequential(
+        self.net = nn.Sequential(
             nn.Linear(D + 8 + more, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(),
             nn.Linear(width, width), nn.SiLU(), nn.Linear(width, D))
 
@@ -208,7 +210,7 @@ class Mlp(nn.Module):
         known = [xi, waves.sin(), waves.cos()]
         if c is not None:
             known.append(torch.stack([c, w], dim=1))
-        return self.layers(torch.cat(known, dim=1).to(self.layers[0].weight))
+        return self.net(torch.cat(known, dim=1).to(self.net[0].weight))
 
 
 def test_lab3_gradient_flows_through_the_student_at_s_alone():
@@ -229,19 +231,22 @@ def test_every_weight_learns_in_bfloat16(tmp_path):
     """Autocast's cache loses gradients in torch 2.6, see DiffusionModel.call."""
     teacher = teachers.load_teacher(tiny(tmp_path / "t.pt")).in_precision("bf16")
     student, xi = boot.Student(teacher, 0.02, 0.98), torch.randn(4, 3, 8, 8)
-    both = losses_of(student, teacher, xi, torch.full((4,), 0.5), 0.1, torch.arange(4) % 3)
-    both.sum().backward()
+    sum(losses_of(student, teacher, xi, torch.full((4,), 0.5), 0.1, torch.arange(4) % 3)).backward()
     assert all(p.grad is not None for p in student.parameters())
     exact = dataclasses.replace(teacher, bf16=False).x0(xi, torch.full((4,), 0.5))
     error = (teacher.x0(xi, torch.full((4,), 0.5)) - exact).abs().max()
     assert 0 < error < 0.05  # it does compute in bfloat16
 
 
-def test_a_small_student_learns_the_exact_path_of_each_class_and_scale(monkeypatch):
+def test_a_small_student_learns_the_exact_path_of_each_class_and_scale():
     """Measured over three seeds: 0.0015 at t_min, where it is 0.08 if told the middle scale, and
     0.00004 at t_max, where it is 0.0009 without the boundary loss."""
-    times, losses = [], boot.losses
-    monkeypatch.setattr(boot, "losses", lambda *args: times.append(args[3:5]) or losses(*args))
+    times = []
+
+    def losses(*args):
+        times.append(args[3:5])
+        return boot.losses(*args)
+
     torch.manual_seed(0)
     student, generator = Mlp(more=2), torch.Generator().manual_seed(0)
     average = copy.deepcopy(student).requires_grad_(False)
@@ -249,7 +254,7 @@ def test_a_small_student_learns_the_exact_path_of_each_class_and_scale(monkeypat
                          guidance=(1.0, 3.0))
     optimizer = torch.optim.Adam(student.parameters(), betas=(0.9, 0.99))
     for step in range(config.steps):
-        boot.training_step(student, GAUSSIAN, average, optimizer, step, config, generator)
+        boot.training_step(student, GAUSSIAN, average, optimizer, step, config, generator, losses)
     xi, c, w = noise(256, 2, seed=5), torch.arange(256) % 2, torch.linspace(1, 3, 256).double()
     start, end = full(0.98, 256), full(0.02, 256)
 
@@ -531,21 +536,41 @@ def gaussian_teacher():
     return DiffusionModel(GaussianNet(schedule), schedule, (1, 4, 4), None, "eps", False)
 
 
-def test_filling_has_the_exact_marginals():
-    """For Gaussian data x_i is Gaussian too: in units of its law, mean 0 and variance 1."""
-    teacher, size = gaussian_teacher().respaced(500), 3000
+@pytest.mark.parametrize("fill", ["paper", "strided"])
+def test_filling_has_the_exact_marginals(fill):
+    """For Gaussian data x_i is Gaussian too: in units of its law, mean 0 and variance 1.
+
+    Strided, 20 entries share a path, and the same mean: that many entries count as one.
+    """
+    size, alike = 3000, 20 if fill == "strided" else 1
+    teacher = gaussian_teacher().respaced(500)
     pool, generator = new_pool(size, num_classes=None, shape=(1, 4, 4), T=500)
-    dkdm.shuffle_denoise(pool, teacher, generator)
-    assert teacher.net.calls == pytest.approx(size * 499 / 2, rel=0.04)  # T - 1 - i for each entry
+    dkdm.FILL[fill](pool, teacher, generator)
+    calls = size / 20 * 249 if fill == "strided" else size * 499 / 2  # T - 1 - i for each entry
+    assert teacher.net.calls == pytest.approx(calls, rel=0.04)
     alpha, sigma = teacher.schedule.levels(pool.i, pool.x.double())
     z = (pool.x.double() - 0.2 * alpha) / (alpha**2 * 0.25**2 + sigma**2).sqrt()
     counts = torch.bincount(pool.i // 50, minlength=10)
     assert counts.sub(size / 10).abs().max() < 4.5 * (size / 10 * 0.9) ** 0.5
     for tenth in range(10):
         part = z[pool.i // 50 == tenth]
-        n = part.numel()
+        n = part.numel() / alike
         assert abs(part.mean()) < 4 / n**0.5
         assert abs(part.std() - 1) < 4 / (2 * n) ** 0.5 + 0.01  # 1 % for steps of finite size
+
+
+@pytest.mark.parametrize(("size", "T"), [(37, 100), (7, 5), (3, 1)])
+def test_strided_filling_of_any_size_and_chain(size, T):
+    """An entry's label and the place it stands at are those of its path: pixels tell which."""
+    teacher = dataclasses.replace(gaussian_teacher().respaced(T), num_classes=3)
+    pool, generator = new_pool(size, shape=(1, 4, 4), T=T)
+    pool.i.fill_(-1)
+    dkdm.strided_denoise(pool, teacher, generator)
+    each = min(20, (T + 1) // 2)
+    assert pool.i.min() >= 0 and pool.i.max() < T and pool.x.isfinite().all()
+    for path in range(0, size, each):
+        i, c = pool.i[path:path + each], pool.c[path:path + each]
+        assert len(i.unique()) == len(i) and len(c.unique()) == 1
 
 
 def test_a_small_student_learns_its_teacher():
@@ -853,8 +878,7 @@ def test_lab7_an_untrained_student_is_the_teacher_at_t_max(tmp_path):
         student = boot.Student(teacher, 0.02, 0.98).eval()
         close(student(xi, t_max, c, w), teacher.x0(xi, t_max, c), "at t_max the student is the "
               "teacher: asked at index t T - 1, and turned into an image by the levels of t_max")
-        close(student(xi, t_max), teacher.x0(xi, t_max), 'without labels it means "no class"')
-        bootstrap, boundary = losses_of(student, teacher, xi, t, 0.1, c).tolist()
+        bootstrap, boundary = losses_of(student, teacher, xi, t, 0.1, c)
         assert boundary < 1e-8 < bootstrap
     # one that predicts noise: a student that predicts v, from 0, with its other weights
     teacher = teachers.load_teacher(tiny(tmp_path / "t.pt", predicts="eps"))
@@ -875,7 +899,7 @@ def test_a_student_for_a_range_of_scales_starts_as_its_teacher_and_learns_w(tmp_
     xi, c, t = torch.randn(4, 3, 8, 8), torch.arange(4) % 3, torch.full((4,), 0.5)
     w = torch.tensor([1.0, 2.0, 3.0, 5.0])
     assert torch.equal(student(xi, t, c, w), fixed(xi, t, c, w))  # the layer of w starts at 0
-    losses_of(student, teacher, xi, t, 0.1, c, w, t_max=0.9).sum().backward()
+    sum(losses_of(student, teacher, xi, t, 0.1, c, w, t_max=0.9)).backward()
     last = [p for name, p in student.net.named_parameters() if "guidance" in name][-2]
     assert last.grad.abs().max() > 0
     nn.init.normal_(last, std=0.1)
@@ -886,10 +910,25 @@ def test_a_student_for_a_range_of_scales_starts_as_its_teacher_and_learns_w(tmp_
     for model, scale in ((student, 5.5), (student, 0.5), (student, math.nan), (fixed, 2.0)):
         with pytest.raises(UserError, match="guidance"):
             boot.sample(model, xi, c, scale)
+    with pytest.raises(UserError, match="give it labels"):  # BOOT never trains "no class"
+        boot.sample(student, xi)
 
 
 # ------------------------------------------------------------------------------------------------
 # Runs
+
+
+@pytest.mark.parametrize("script", [boot, dkdm])
+def test_a_step_has_a_clipped_gradient_and_the_average_follows(script):
+    student = SimpleNamespace(net=nn.Linear(4, 1, bias=False))
+    ema, before = copy.deepcopy(student), student.net.weight.detach().clone()
+    ema.net.requires_grad_(False)
+    optimizer, config = torch.optim.SGD(student.net.parameters()), script.Config(lr=0.5, ema=0.9)
+    loss = 100 * student.net.weight.sum()  # its gradient has norm 200
+    script.update(student, ema, optimizer, loss, loss.detach(), config.steps // 2, config)
+    moved = torch.full_like(before, 0.25 / 2)  # half of the peak rate, norm 1
+    torch.testing.assert_close(student.net.weight.detach(), before - moved)
+    torch.testing.assert_close(ema.net.weight.detach(), before - 0.1 * moved)
 
 
 def shorten(patch):
@@ -957,12 +996,15 @@ def test_a_dkdm_run_leaves_an_ordinary_checkpoint(tmp_path, short, teacher, stud
     assert boot.load_student(tmp_path / "one-step/student.pt").t_max > 0.5
 
 
-def test_iterative_mode_visits_the_chain_from_its_end(tmp_path, monkeypatch, short):
+def test_iterative_mode_visits_the_chain_from_its_end(tmp_path, short):
     tiny(tmp_path / "t.pt", classes=None, T=50)
-    loss, visited = dkdm.dkdm_loss, []
-    monkeypatch.setattr(dkdm, "dkdm_loss",
-                        lambda *args: visited.append(args[3].tolist()) or loss(*args))
-    dkdm.train(tiny_config(dkdm, tmp_path, mode="iterative", steps=53))
+    visited = []
+
+    def losses(*args):
+        visited.append(args[3].tolist())
+        return dkdm.dkdm_loss(*args)
+
+    dkdm.train(tiny_config(dkdm, tmp_path, mode="iterative", steps=53), losses)
     assert visited == [[i % 50] * 4 for i in range(49, -4, -1)]
 
 
@@ -1050,10 +1092,11 @@ FEW = dict(precision="fp32", batch=8, steps=3, lr=0.1)
 def watch(patch, replay=None):
     """Notes what each step draws and its gradients; with replay, steps take those draws instead.
 
-    What BOOT draws are the arguments of its losses; what DKDM draws, entries of the pool.
+    What BOOT draws are the arguments of its losses; what DKDM draws, entries of the pool. Returns
+    both notes, and the losses for boot.train.
     """
     drawn, gradients = [], []
-    losses, at, average = boot.losses, dkdm.Pool.at, teachers.average_gradients
+    at, average = dkdm.Pool.at, teachers.average_gradients
 
     def note(fresh):
         drawn.append(fresh if replay is None else replay[len(drawn)])
@@ -1064,12 +1107,17 @@ def watch(patch, replay=None):
         average(parameters, losses)
         gradients.append([p.grad.clone() for p in parameters])
 
-    patch.setattr(boot, "losses", lambda student, teacher, *fresh: losses(
-        student, teacher, *note(fresh[:-1]), fresh[-1]))
-    patch.setattr(dkdm, "shuffle_denoise", lambda *_: None)  # it uses Pool.at, too
+    def losses(student, teacher, xi, t, s, c, w, config):
+        return boot.losses(student, teacher, *note((xi, t, s, c)), w, config)
+
+    patch.setitem(dkdm.FILL, "paper", lambda *_: None)  # it uses Pool.at, too
     patch.setattr(dkdm.Pool, "at", lambda pool, rows: note(at(pool, rows)))
     patch.setattr(teachers, "average_gradients", average_and_note)
-    return drawn, gradients
+    return drawn, gradients, losses
+
+
+def train_watched(script, config, losses):
+    script.train(config, losses) if script is boot else script.train(config)
 
 
 def one_of_two(rank, port, folder):
@@ -1086,8 +1134,8 @@ def one_of_two(rank, port, folder):
             stop(script, stopped, "step")
             script.train(dataclasses.replace(stopped, resume=True))
             with pytest.MonkeyPatch.context() as watching:
-                notes = watch(watching)
-                script.train(few)
+                *notes, losses = watch(watching)
+                train_watched(script, few, losses)
             torch.save(notes, folder / f"{script.__name__}-{rank}.pt")
     torch.distributed.destroy_process_group()
 
@@ -1114,8 +1162,9 @@ def test_two_processes_take_the_steps_of_one_with_both_halves_and_resume_exactly
     torch.testing.assert_close(gradients, same, rtol=0, atol=0)
     joined = [[torch.cat(pair) for pair in zip(*halves, strict=True)]
               for halves in zip(drawn, others, strict=True)]
-    _, wanted = watch(monkeypatch, joined)
-    script.train(tiny_config(script, folder, out=f"{folder}/{name}-one", **FEW | {"batch": 16}))
+    _, wanted, losses = watch(monkeypatch, joined)
+    config = tiny_config(script, folder, out=f"{folder}/{name}-one", **FEW | {"batch": 16})
+    train_watched(script, config, losses)
     assert len(wanted) == 3 and len(wanted[0]) > 10
     torch.testing.assert_close(gradients, wanted, rtol=1e-2, atol=1e-4)
     np.testing.assert_allclose(logged(folder / f"{name}-two"), logged(folder / f"{name}-one"),

@@ -56,13 +56,9 @@ def train(config):
         c = None if labels is None else labels[rows].to(xi.device)
         y = student(noise[rows].to(xi.device), torch.full_like(t, config.t_min), c, w)
         loss = F.mse_loss(y, images[rows].to(xi.device))
-        return torch.stack([loss, torch.zeros_like(loss)])  # nothing is bootstrapped, no boundary
+        return loss, torch.zeros_like(loss)  # nothing is bootstrapped, and there is no boundary
 
-    bootstrapping, boot.losses = boot.losses, losses
-    try:
-        return boot.train(config)
-    finally:
-        boot.losses = bootstrapping
+    return boot.train(config, losses)
 
 
 def main():

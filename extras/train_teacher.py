@@ -5,8 +5,8 @@
     python -m extras.train_teacher --dataset cifar10                downloaded by torchvision
     python boot.py --teacher runs/teacher-cifar10/teacher.pt
 
-Neither method opens a data set; this script does. It shares learning rate, averaging and clipping
-with dkdm.py, so a network trained here is the data-based baseline of a DKDM student of that size.
+Neither method opens a data set; this script does. It takes its optimizer step from dkdm.py, so a
+network trained here is the data-based baseline of a DKDM student of that size.
 
 The images are read once and stay in memory as 8 bits, so a step waits for no file, and a resumed
 run repeats its batches exactly.
@@ -24,9 +24,7 @@ import numpy as np
 import torch
 import torchvision
 from PIL import Image, ImageOps
-from torch import nn
 from torch.distributions import Normal, kl_divergence
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 from tqdm import tqdm
@@ -34,7 +32,7 @@ from tqdm import tqdm
 import teachers
 import unet
 import vit
-from dkdm import SAVES, learning_rate, new_network
+from dkdm import LOSSES, PICTURE, SAVES, new_network, update
 from teachers import UserError, opt, per_sample
 
 # ------------------------------------------------------------------------------------------------
@@ -164,20 +162,10 @@ def training_step(model, ema, images, labels, optimizer, step, config, generator
     x = alpha * image + sigma * noise
     out = model.call(x, i, c)
     simple, vlb = hybrid_loss(out, image, x, noise, i, schedule, model.predicts)
-    both = torch.stack([simple.mean(), vlb.mean()])
-
-    # From here on as in dkdm.py, whose students are compared with networks trained here.
-    optimizer.zero_grad()
-    (both[0] + 0.001 * schedule.T * both[1]).backward()  # vlb: one of T terms
-    both = both.detach()
-    teachers.average_gradients(model.net.parameters(), both)
-    nn.utils.clip_grad_norm_(model.net.parameters(), 1.0)
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate(step, config)
-    optimizer.step()
-    decay = min(config.ema, (1 + step) / (10 + step))
-    update_ema = get_ema_multi_avg_fn(decay)  # ema + (1 - decay) (model - ema), in one call
-    update_ema(list(ema.net.parameters()), list(model.net.parameters()), None)
+    simple, vlb = simple.mean(), vlb.mean()
+    loss = simple + 0.001 * schedule.T * vlb  # the sum over T indices
+    both = torch.stack([simple, vlb]).detach()
+    update(model, ema, optimizer, loss, both, step, config)
     return both
 
 
@@ -264,24 +252,24 @@ def train(config):
     start = log[-1]["step"] if log else 0
     if start == 0:
         save()
-    recent, since, every = [], time.monotonic(), max(1, config.steps // SAVES)
-    steps = tqdm(range(start, config.steps), initial=start, total=config.steps, desc="teacher")
-    for step in steps:
+    recent, since, save_every = [], time.monotonic(), math.ceil(config.steps / SAVES)
+    progress = tqdm(range(start, config.steps), initial=start, total=config.steps, desc="teacher")
+    for step in progress:
         recent.append(training_step(model, ema, images, labels, optimizer, step, config,
                                     generator))
-        done = step + 1
-        last = done == config.steps
-        saving = last or done % every == 0
-        if done % 10 == 0 or saving:  # reading a loss makes a GPU wait, so not at each step
-            simple, vlb = torch.stack(recent).mean(0).tolist()
-            if not math.isfinite(simple + vlb):
-                raise UserError(f"the loss is not finite at step {done}: lower --lr; {folder} "
+        taken, last = step + 1, step + 1 == config.steps
+        saving = last or taken % save_every == 0
+        if saving or taken % 10 == 0:  # reading a loss makes a GPU wait, so not at each step
+            means = torch.stack(recent).mean(0).tolist()
+            if not math.isfinite(sum(means)):
+                raise UserError(f"the loss is not finite at step {taken}: lower --lr; {folder} "
                                 "keeps the last good save")
             speed = len(recent) * config.batch / (time.monotonic() - since)
-            log.append({"step": done, "simple": simple, "vlb": vlb, "images_per_s": speed})
-            steps.set_postfix_str(f"simple {simple:.4f}, vlb {vlb:.4g}")
-            if last or done % (4 * every) == 0:
-                picture(done)
+            row = dict(zip(LOSSES, means, strict=True))
+            log.append({"step": taken, **row, "images_per_s": speed})
+            progress.set_postfix(row)
+            if last or taken % (PICTURE * save_every) == 0:
+                picture(taken)
             if saving:
                 save()
             recent, since = [], time.monotonic()
