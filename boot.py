@@ -246,7 +246,7 @@ STARTS = {"v": 65, "x0": 65, "eps": 13}
 
 
 @dataclass
-class Config(teachers.Options):
+class Config(teachers.RunOptions):
     """BOOT. Without --sample: distils a teacher into a one-step student, in a folder of its own.
 
     The paper's own settings were not at hand; these did best on 2 CPU cores.

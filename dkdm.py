@@ -287,7 +287,7 @@ PICTURE = 4     # of so many saves, one has a picture
 
 
 @dataclass
-class Config(teachers.Options):
+class Config(teachers.RunOptions):
     """DKDM: trains a student from a teacher alone, in a folder of its own.
 
     Values of the paper or its released code are named where ours differ, which suit 2 CPU cores.

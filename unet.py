@@ -158,7 +158,7 @@ class AttentionBlock(nn.Module):
             q, k, v = qkv.reshape(B, 3, self.num_heads, -1, H * W).mT.unbind(1)
         else:               # heads first, then q, k, v
             q, k, v = qkv.reshape(B, self.num_heads, 3, -1, H * W).mT.unbind(2)
-        q, k, v = q.contiguous(), k.contiguous(), v.contiguous()      # as the fused one wants
+        q, k, v = q.contiguous(), k.contiguous(), v.contiguous()      # for a fast fused kernel
         h = attend(q, k, v)                                           # (B, heads, HW, C / heads)
         return x + self.proj_out(h.mT.reshape(B, C, H * W)).reshape(B, C, H, W)
 
@@ -193,6 +193,8 @@ class UNet(nn.Module):
     The heads, the attention order, dropout and index_scale leave no trace in a state dict: weights
     load into a network with wrong ones, and only the look of its samples tells.
     """
+
+    arch = "unet"  # its name in checkpoints
 
     def __init__(self, in_channels, model_channels, out_channels, num_res_blocks,
                  attention_resolutions, dropout=0, channel_mult=(1, 2, 4, 8), num_classes=None,

@@ -117,6 +117,8 @@ class ViT(nn.Module):
     num_heads leaves no trace in a state dict: weights load into a network with a wrong one.
     """
 
+    arch = "vit"  # its name in checkpoints
+
     def __init__(self, input_size, patch_size, in_channels, hidden_size, depth, num_heads,
                  mlp_ratio=4.0, num_classes=None, learn_sigma=True, guided=False):
         arguments = {k: v for k, v in locals().items() if k not in ("self", "__class__")}

@@ -75,6 +75,8 @@ class DiffusersNet(torch.nn.Module):
                  start at 0; only with prompts
     """
 
+    arch = "diffusers"  # its name in checkpoints
+
     def __init__(self, kind, config, num_classes=None, text=None, guided=False):
         super().__init__()
         self.arguments = {"kind": kind, "config": config, "num_classes": num_classes,
@@ -189,7 +191,7 @@ def convert(source, prompts=""):
     if source.startswith("diffusers:"):
         content = from_pipeline(source.removeprefix("diffusers:"), texts)
     else:
-        content = teachers.read_checkpoint(source)
+        _, content = teachers.load(source)
         if content["arch"] != "diffusers" or content["pipeline"]["prompts"] is None:
             raise UserError(f"{source} takes no prompts, or was trained on a fixed list of them: "
                             "leave --prompts out")

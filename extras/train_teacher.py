@@ -174,7 +174,7 @@ def training_step(model, ema, images, labels, optimizer, step, config, generator
 
 
 @dataclass
-class Config(teachers.Options):
+class Config(teachers.RunOptions):
     """Trains a teacher from data, in a folder of its own."""
 
     data: str = opt("", "a folder of pictures, its subfolders, if any, the classes, in "
@@ -191,8 +191,8 @@ class Config(teachers.Options):
     predicts: str = opt("v", "what the network predicts: v, eps or x0",
                         choices=("v", "eps", "x0"))
     schedule: str = opt("cosine", "noise schedule", choices=("cosine", "linear"))
-    steps: int = opt(16_000, "training steps", 1, 10**8)
-    batch: int = opt(64, "images a step, of each process", 1, 10**6)
+    steps: int = opt(16_000, "training steps", 1)
+    batch: int = opt(64, "images a step, of each process", 1)
     lr: float = opt(1e-3, "peak learning rate of Adam; a warm-up, then half a cosine", 1e-9, 10)
     label_dropout: float = opt(0.1, 'share of labels replaced by "no class", for guidance', 0, 1)
     ema: float = opt(0.9995, "decay of the averaged weights that are the teacher", 0, 0.99999)
