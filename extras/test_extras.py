@@ -649,8 +649,8 @@ MISTAKES = [
     ("lab2", "boot.signal_ode_step", "(t - s) *", "(s - t) *"),  # the sign of lambda'
     ("lab2", "boot.signal_ode_step", "lam(end) - schedule.lam(t)", "lam(t) - schedule.lam(end)"),
     ("lab2", "boot.signal_ode_step", "(1 - r) * f_constant + r *", "r * f_constant + (1 - r) *"),
-    ("lab2", "boot.signal_ode_step", "f(ddim(f_t, s), s)", "f(ddim(f_t, s), t)"),  # Heun at t twice
-    ("lab2", "boot.signal_ode_step", "f(ddim(f_t, middle), middle)", "f(y_t, middle)"),
+    ("lab2", "boot.signal_ode_step", "f(y_end, s)", "f(y_end, t)"),  # Heun at t twice
+    ("lab2", "boot.signal_ode_step", "f(y_middle, middle)", "f(y_t, middle)"),
     ("lab3", "boot.bootstrap_target", "@torch.no_grad()\n", ""),  # a gradient through the target
     ("lab3", "boot.bootstrap_target", "xi, t, s, teacher, solver, c, w)\n",
      "xi, s, t, teacher, solver, c, w)\n"),  # s and t swapped
