@@ -320,14 +320,15 @@ def train(config, losses=losses):
     optimizer = torch.optim.Adam(student.net.parameters(), config.lr, betas=(0.9, 0.99), fused=True)
     generator = teacher.generator(config.seed)
     parts = {"student": student.net, "ema": ema.net, "optimizer": optimizer}
-    folder, log = teachers.open_run(config, generator, parts)
+    given = {"the teacher": teacher.net.state_dict().values()}
+    folder, log, save_run = teachers.open_run(config, generator, given, parts)
     samples = held_out(teacher, config)
     drawn = draw_teacher(teacher, config)
 
     def save():  # last.pt last: if the run stops before it, --resume makes the rest again
         checkpoint = ema.model.checkpoint("boot", dataclasses.asdict(config))
         teachers.save(folder / "student.pt", checkpoint)
-        teachers.save_run(folder, config, generator, log, parts)
+        save_run()
 
     def picture(step):
         ours = teacher.in_parts(partial(sample, ema), *samples)
@@ -348,12 +349,8 @@ def train(config, losses=losses):
         taken, last = step + 1, step + 1 == config.steps
         saving = last or taken % save_every == 0
         if saving or taken % 10 == 0:  # reading a loss makes a GPU wait, so not at each step
-            means = torch.stack(recent).mean(0).tolist()
-            if not math.isfinite(sum(means)):
-                raise UserError(f"the loss is not finite at step {taken}: lower --lr; {folder} "
-                                "keeps the last good save")
+            row = dict(zip(LOSSES, teachers.finite_mean(recent, taken, folder), strict=True))
             speed = len(recent) * config.batch / (time.monotonic() - since)
-            row = dict(zip(LOSSES, means, strict=True))
             log.append({"step": taken, **row, "images_per_s": speed})
             progress.set_postfix(row)
             if last or taken % (PICTURE * save_every) == 0:

@@ -366,7 +366,8 @@ def train(config, losses=dkdm_loss):
     pool = Pool(pool_size(config, config.T), teacher.image_shape, config.T, teacher.num_classes,
                 config.label_dropout, generator)
     parts = {"student": student.net, "ema": ema.net, "optimizer": optimizer}
-    folder, log = teachers.open_run(config, generator, parts, {"pool": pool})
+    given = {"the teacher": teacher.net.state_dict().values()}
+    folder, log, save_run = teachers.open_run(config, generator, given, parts, {"pool": pool})
     size, memory = len(pool.x), pool.x.nbytes / 1e9
     tqdm.write(f"pool: {size:,} entries, {memory:.3f} GB on {pool.x.device}")
     xi, c = teacher.noise(20, config.seed), teacher.labels(20)
@@ -381,7 +382,7 @@ def train(config, losses=dkdm_loss):
     def save():  # last.pt last: if the run stops before it, --resume makes the rest again
         checkpoint = ema.checkpoint("dkdm", dataclasses.asdict(config))
         teachers.save(folder / "student.pt", checkpoint)
-        teachers.save_run(folder, config, generator, log, parts, {"pool": pool})
+        save_run()
 
     def picture(step):
         order = pool.i.argsort(descending=True)
@@ -409,12 +410,8 @@ def train(config, losses=dkdm_loss):
         taken, last = step + 1, step + 1 == config.steps
         saving = last or taken % save_every == 0
         if saving or taken % 10 == 0:  # reading a loss makes a GPU wait, so not at each step
-            means = torch.stack(recent).mean(0).tolist()
-            if not math.isfinite(sum(means)):
-                raise UserError(f"the loss is not finite at step {taken}: lower --lr; {folder} "
-                                "keeps the last good save")
+            row = dict(zip(LOSSES, teachers.finite_mean(recent, taken, folder), strict=True))
             speed = len(recent) * config.batch / (time.monotonic() - since)
-            row = dict(zip(LOSSES, means, strict=True))
             log.append({"step": taken, **row, "images_per_s": speed})
             progress.set_postfix(row)
             if last or taken % (PICTURE * save_every) == 0:

@@ -68,16 +68,21 @@ class Schedule:
 
     name  "cosine" (improved DDPM, eq. 17), "linear" (DDPM's betas, scaled by 1000 / T), or a tensor
           (T,): alphas_cumprod, the product of (1 - beta) up to each index, which is alpha^2
-    T     steps of the chain (default: 1000, or as many as the tensor has; ValueError for others)
-    clip  whether predicted images are clipped to [-1, 1]; False for latents
+    T     steps of the chain (default: 1000, or as many as the tensor has)
+    clip  what predicted images x0 are limited to: 1.0 for [-1, 1]; False for latents, which are
+          not; or (q, most), Imagen's thresholding: to the quantile q of |x0| between 1 and most,
+          and divided by it
+    variance   of a step whose variance is not learned: "fixed_large", beta, or "fixed_small",
+          beta-tilde (DDPM, sec. 3.2)
+    Raises UserError for levels that do not fall strictly from 1 to 0, and for those of another T.
     """
 
-    def __init__(self, name, T=None, clip=True):
+    def __init__(self, name, T=None, clip=1.0, variance="fixed_large"):
         T = T or (len(name) if torch.is_tensor(name) else 1000)
         if torch.is_tensor(name):
             abar = name.double()
             if len(abar) != T:
-                raise ValueError(f"a schedule of {len(abar)} levels is no chain of T = {T}")
+                raise UserError(f"a schedule of {len(abar)} levels is no chain of T = {T}")
         elif name == "cosine":
             s = torch.arange(T + 1, dtype=torch.float64) / T
             f = torch.cos((s + 0.008) / 1.008 * math.pi / 2) ** 2
@@ -88,23 +93,33 @@ class Schedule:
             abar = torch.cumprod(1 - betas, dim=0)
         else:
             raise UserError(f"unknown noise schedule {name!r}: choose cosine or linear")
-        self.name, self.T, self.clip, self.alphas_cumprod = name, len(abar), clip, abar
+        if variance not in ("fixed_large", "fixed_small"):
+            raise UserError(f"unknown variance {variance!r}: choose fixed_large or fixed_small")
+        before = torch.cat([abar.new_ones(1), abar[:-1]])
+        if not ((0 < abar) & (abar < before)).all():
+            raise UserError(f"the noise schedule {'given' if torch.is_tensor(name) else name} does "
+                            f"not fall strictly from 1 to 0 in {T} steps: take another, or another "
+                            "number of steps")
+        self.name, self.T, self.alphas_cumprod = name, T, abar
+        self.clip, self.variance = tuple(clip) if isinstance(clip, list) else clip, variance
         self._copies = {}
         self._lam = 0.5 * torch.log((1 - abar) / abar)
         self._alpha, self._sigma = abar.sqrt(), (1 - abar).sqrt()
         # For posterior(). At i = 0 its variance is 0, so the logarithm takes that of i = 1.
-        before = torch.cat([abar.new_ones(1), abar[:-1]])
         betas = 1 - abar / before
         variance = betas * (1 - before) / (1 - abar)
         first = variance[1:2] if self.T > 1 else betas
         self._min_log, self._max_log = torch.cat([first, variance[1:]]).log(), betas.log()
-        self._fixed_log = torch.cat([first, betas[1:]]).log()  # for variances that are not learned
+        self._fixed_log = torch.cat([first, betas[1:]]).log()
+        if variance == "fixed_small":
+            self._fixed_log = self._min_log
         self._mean_x0 = betas * before.sqrt() / (1 - abar)
         self._mean_x = (1 - before) * (abar / before).sqrt() / (1 - abar)
 
     def respaced(self, indices):
         """The chain that visits only these rising indices of this one (improved DDPM, sec. 4)."""
-        return Schedule(self.alphas_cumprod[list(indices)], clip=self.clip)
+        levels = self.alphas_cumprod[list(indices)]
+        return Schedule(levels, clip=self.clip, variance=self.variance)
 
     def _table(self, name, dtype, device):
         """A table (T,), kept on each device it is asked for: a copy each time makes a GPU wait."""
@@ -151,19 +166,27 @@ class Schedule:
         for_x0, for_x, log_variance = self._at(i, x, "_mean_x0", "_mean_x", "_min_log")
         return for_x0 * x0 + for_x * x, log_variance
 
-    def p_mean_variance(self, out, x, i, clip=None):
+    def clipped(self, x0):
+        """x0 (B, ...) limited as self.clip says."""
+        if isinstance(self.clip, tuple):
+            q, most = self.clip
+            bound = per_sample(x0.flatten(1).abs().quantile(q, dim=1).clamp(1, most), x0)
+            return x0.clamp(-bound, bound) / bound
+        return x0.clamp(-self.clip, self.clip) if self.clip else x0
+
+    def p_mean_variance(self, out, x, i, clip=True):
         """The step p(x_{i-1} | x_i) that an output in eps form asks for (improved DDPM, sec. 3.1).
 
         out   (B, 2C, ...) predicted noise, then the variance interpolation; or (B, C, ...)
         x     (B, C, ...) at chain indices i (B,) int64
-        clip  keep the predicted x0 in [-1, 1]; None: as the schedule says
+        clip  whether the predicted x0 is limited, see clipped()
         Returns mean, log_variance, x0, and the eps that this x0 implies, each (B, C, ...).
         """
         C = x.shape[1]
         alpha, sigma = self.levels(i, x)
         x0 = (x - sigma * out[:, :C]) / alpha
-        if self.clip if clip is None else clip:
-            x0 = x0.clamp(-1, 1)
+        if clip:
+            x0 = self.clipped(x0)
         mean, low = self.posterior(x0, x, i)
         if out.shape[1] == 2 * C:  # eq. 15: from -1 to 1 between the bounds of the log-variance
             high, = self._at(i, x, "_max_log")
@@ -208,6 +231,7 @@ class DiffusionModel:
     pipeline: object = None  # decodes latents, for models of the diffusers library; see extras/
     stride: int = 1        # indices of the network's own chain to one of the schedule
     bf16: bool = False     # whether the network computes in bfloat16, see in_precision()
+    latents: bool = False  # whether an autoencoder would make images of what it makes
 
     @property
     def null_label(self):
@@ -270,21 +294,20 @@ class DiffusionModel:
     def x0(self, x, t, c=None, guidance=1.0):
         """f_phi: the clean image (B, C, H, W) predicted from x at continuous times t (B,).
 
-        Clipped to [-1, 1], but for latents, under guidance and for models that predict noise, whose
-        errors near t = 1 are divided by a small alpha.
+        Clipped as the schedule says, but only under guidance and for models that predict noise,
+        whose errors near t = 1 are divided by a small alpha.
         """
         p = self._predict(x, t * self.schedule.T - 1, c, guidance)[:, :x.shape[1]]
         x0 = to_x0(self.predicts, p, x, self.schedule.alpha(t), self.schedule.sigma(t))
-        if self.schedule.clip and (self.predicts == "eps" or is_guided(guidance)):
-            x0 = x0.clamp(-1, 1)
-        return x0
+        clip = self.predicts == "eps" or is_guided(guidance)
+        return self.schedule.clipped(x0) if clip else x0
 
     @torch.no_grad()
     def ddim(self, x_T, steps, c=None, guidance=1.0, t_max=None, t_min=None):
         """Images (B, C, H, W) from noise x_T by DDIM with eta = 0 (arXiv 2010.02502, eq. 12).
 
         Without t_max and t_min: ADM's sampler, at indices 0, k, 2k, ... for the stride k that
-        gives `steps` of them (UserError if none does), x0 clipped, but for latents. With them:
+        gives `steps` of them (UserError if none does), x0 clipped as it says. With them:
         `steps` calls at times evenly spaced from t_max to t_min; the last call's x0 is the image.
         BOOT's student learns this path but for its start: y = f(x_T, t_max), here x = x_T.
         """
@@ -328,8 +351,6 @@ class DiffusionModel:
     @torch.no_grad()
     def ddpm(self, x_T, steps, c=None, guidance=1.0, noises=None):
         """Images (B, C, H, W) from noise x_T by ancestral sampling (improved DDPM).
-
-        x0 is clipped, but for latents.
         `steps` indices, evenly spaced and rounded, with both ends; UserError for more than T.
         noises: (steps, B, C, H, W), first = largest index, or an iterator of (B, C, H, W); the last
         step uses none. None: drawn here.
@@ -392,8 +413,13 @@ class DiffusionModel:
         return torch.cat(found)
 
     def to_images(self, x):
-        """The images of what the model makes: x itself, or latents decoded."""
-        return x if self.pipeline is None else self.pipeline.decode(x.to(self.device)).cpu()
+        """The images of what the model makes: x itself, RGBA on white, or latents decoded."""
+        if self.latents and self.pipeline is not None:
+            x = self.pipeline.decode(x.to(self.device)).cpu()
+        elif not self.latents and x.shape[1] == 4:
+            opacity = (x[:, 3:].clamp(-1, 1) + 1) / 2
+            x = opacity * x[:, :3] + 1 - opacity
+        return x
 
     def in_precision(self, precision):
         """The same model, its network computing in "fp32", "bf16" or "auto".
@@ -415,6 +441,8 @@ class DiffusionModel:
         return {"arch": self.net.arch, "arch_args": self.net.arguments,
                 "weights": self.net.state_dict(), "stride": self.stride,
                 "schedule": self.schedule.name, "T": self.schedule.T,
+                "clip": self.schedule.clip, "variance": self.schedule.variance,
+                "latents": self.latents,
                 "predicts": self.predicts, "learned_sigma": self.learned_sigma,
                 "image_shape": list(self.image_shape), "num_classes": self.num_classes,
                 "pipeline": self.pipeline and dataclasses.asdict(self.pipeline),
@@ -432,12 +460,18 @@ DESCRIPTION = {"arch", "arch_args", "image_shape", "num_classes", "predicts", "l
 
 
 def save(path, content):
-    """Writes content (tensors and plain values), whole or not at all. UserError on a full disk."""
+    """Writes content (tensors and plain values), as write() does."""
+    write(path, lambda file: torch.save(content, file))
+
+
+def write(path, fill):
+    """Writes what fill(binary file) does, whole or not at all. UserError on a full disk."""
     if processes()[0] > 0:  # the first process writes for all
         return
-    aside = Path(path).with_name(Path(path).name + ".part")
+    aside = Path(f"{path}.part")
     try:
-        torch.save(content, aside)
+        with open(aside, "wb") as file:
+            fill(file)
         os.replace(aside, path)
     except (OSError, RuntimeError) as error:
         aside.unlink(missing_ok=True)
@@ -486,13 +520,16 @@ def build(content, path, device="cpu"):
 
     UserError unless the weights fit the network exactly, and the network its images and labels.
     """
+    networks, pipeline, classes = ARCHITECTURES, content.get("pipeline"), content["num_classes"]
+    if content["arch"] == "diffusers":
+        from extras import diffusers_teacher
+        diffusers_teacher.library()  # UserError without it
+        networks = networks | {"diffusers": diffusers_teacher.DiffusersNet}
     try:
         C, H, W = shape = tuple(content["image_shape"])
-        classes, pipeline, networks = content["num_classes"], content.get("pipeline"), ARCHITECTURES
-        if content["arch"] == "diffusers" or pipeline:
+        if pipeline:
             from extras import diffusers_teacher
-            networks = networks | {"diffusers": diffusers_teacher.DiffusersNet}
-            pipeline = pipeline and diffusers_teacher.Pipeline(**pipeline)
+            pipeline = diffusers_teacher.Pipeline(**pipeline)
         with torch.device("meta"), torch.no_grad():  # shapes alone, before any memory is taken
             net = networks[content["arch"]](**content["arch_args"])
             c = None if classes is None else torch.zeros(1, dtype=torch.long)
@@ -509,15 +546,16 @@ def build(content, path, device="cpu"):
         if not all(w.isfinite().all() for w in weights.values()):
             raise ValueError("some weights are not finite")
         net.load_state_dict(weights, assign=True)
-        latents = C not in (1, 3) or bool(pipeline and pipeline.latents)
-        schedule = Schedule(content["schedule"], content["T"], clip=not latents)
+        # Checkpoints of earlier versions lack these three.
+        latents = content.get("latents", bool(pipeline and pipeline.latents) or C not in (1, 3))
+        clip = content.get("clip", False if latents else 1.0)
+        variance = content.get("variance", "fixed_large")
+        schedule = Schedule(content["schedule"], content["T"], clip, variance)
         return DiffusionModel(net.requires_grad_(False).eval().to(device), schedule, shape, classes,
                               content["predicts"], content["learned_sigma"], pipeline,
-                              content.get("stride", 1))
-    except UserError:
-        raise
+                              content.get("stride", 1), latents=latents)
     except Exception as error:  # a broken or hostile file can fail in any way
-        raise UserError(f"{path}: weights do not fit what it says of them ({content['arch']}): "
+        raise UserError(f"{path} does not fit what is said of it ({content['arch']}): "
                         f"{one_line(error)}") from None
 
 
@@ -531,7 +569,8 @@ def load(name_or_path, device="cpu", about=None):
     if name_or_path in NAMED:
         about = NAMED[name_or_path][-1]
     if about:
-        content = about | {"weights": content, "method": "teacher", "config": {}}
+        bare = {"latents": False, "weights": content, "method": "teacher", "config": {}}
+        content = bare | about
     wanted = DESCRIPTION | {"weights", "method", "config"}
     if not isinstance(content, dict) or not wanted <= content.keys():
         raise UserError(f"{path} is no checkpoint of this project: if it holds public weights, "
@@ -678,6 +717,12 @@ def processes():
     return dist.get_rank(), dist.get_world_size()
 
 
+def one_process():
+    """UserError under torchrun, for what is not training: it would be done several times."""
+    if processes()[1] > 1:
+        raise UserError("this takes one process: run it by python, not by torchrun")
+
+
 def average_gradients(parameters, losses):
     """Averages the gradients of parameters, and the losses, over all processes; in place."""
     count, waiting = processes()[1], []
@@ -725,28 +770,49 @@ def read_run(folder):
     return read(path)
 
 
-def open_run(config, generator, shared, own=None):
-    """Begins the run in config.out, or goes on with it: (folder, log so far).
+def open_run(config, generator, given, shared, own=None):
+    """Begins the run in config.out, or goes on with it: (folder, log so far, save_run()).
 
-    shared {name: module or optimizer}, alike in all processes, and own {name: what differs, such as
-    a pool} are brought back to the last save, and so are random draws, but for dropout on a GPU.
-    log: a list of rows {column: number}. UserError if a new run's folder exists, or the run to
-    resume had another configuration, teacher, device or number of processes.
+    given {what: tensors}: what the run learns from, its teacher's weights or its data. shared
+    {name: module or optimizer}, alike in all processes, and own {name: what differs, such as a
+    pool} are brought back to the last save, and so are random draws, but for dropout on a GPU.
+    log: a list of rows {column: number}. save_run writes log.csv, and last.pt for --resume; all
+    processes call it. UserError if a new run's folder exists, or the run to resume had another
+    configuration, teacher, data, device or number of processes.
     """
     folder, (rank, count) = Path(config.out), processes()
     torch.manual_seed(generator.initial_seed())  # for dropout
-    asked = dataclasses.asdict(config) | {"resume": False}
+    asked, log = dataclasses.asdict(config) | {"resume": False}, []
+    given = {f"SHA-256 of {what}": sha256(tensors) for what, tensors in given.items()}
+
+    def save_run():
+        mine = {"generator": generator.get_state(), "rng": torch.get_rng_state()}
+        mine |= {name: part.state_dict() for name, part in (own or {}).items()}
+        everyone = [mine] * count
+        if count > 1:
+            dist.gather_object(mine, everyone if rank == 0 else None)
+        columns = list(dict.fromkeys(name for row in log for name in row))
+        rows = [[row.get(name, math.nan) for name in columns] for row in log]
+        if log:
+            write(folder / "log.csv", lambda file: np.savetxt(
+                file, rows, "%.6g", ",", header=",".join(columns), comments=""))
+        states = {name: part.state_dict() for name, part in shared.items()}
+        save(folder / "last.pt", states | {"config": asked, "given": given, "log": log,
+                                           "processes": everyone})
+
     if not config.resume:
         if rank == 0:
             if folder.exists():
                 raise UserError(f"{folder} exists: go on with it by --resume, or change --out")
             (folder / "samples").mkdir(parents=True)
-            (folder / "config.json").write_text(json.dumps(asked, indent=2) + "\n")
-        return folder, []
+        write(folder / "config.json",
+              lambda file: file.write(json.dumps(asked, indent=2).encode() + b"\n"))
+        return folder, log, save_run
     saved = read_run(folder)
-    asked["processes"] = count
-    was = saved["config"] | {"out": config.out, "processes": len(saved["processes"])}
-    differ = [f"{name} was {was.get(name)} and is {new}" for name, new in asked.items()
+    asked_now = asked | given | {"processes": count}
+    was = saved["config"] | saved.get("given", {}) | {
+        "out": config.out, "processes": len(saved["processes"])}
+    differ = [f"{name} was {was.get(name)} and is {new}" for name, new in asked_now.items()
               if was.get(name) != new]
     if differ:
         raise UserError(f"{folder} cannot be resumed like this: {'; '.join(differ)}")
@@ -759,24 +825,28 @@ def open_run(config, generator, shared, own=None):
     except (KeyError, RuntimeError, ValueError) as error:
         raise UserError(f"{folder}/last.pt does not fit what it is given ({one_line(error)}): "
                         "resume with the teacher, data and device it began with") from None
-    return folder, saved["log"]
+    log += saved["log"]
+    return folder, log, save_run
 
 
-def save_run(folder, config, generator, log, shared, own=None):
-    """Writes log.csv, and last.pt for open_run(). All processes call it, the first one writes."""
-    rank, count = processes()
-    mine = {"generator": generator.get_state(), "rng": torch.get_rng_state()}
-    mine |= {name: part.state_dict() for name, part in (own or {}).items()}
-    everyone = [mine] * count
-    if count > 1:
-        dist.gather_object(mine, everyone if rank == 0 else None)
-    if rank == 0 and log:
-        names = list(dict.fromkeys(name for row in log for name in row))
-        rows = [[row.get(name, math.nan) for name in names] for row in log]
-        np.savetxt(folder / "log.csv", rows, "%.6g", ",", header=",".join(names), comments="")
-    states = {name: part.state_dict() for name, part in shared.items()}
-    save(folder / "last.pt", states | {"config": dataclasses.asdict(config) | {"resume": False},
-                                       "log": log, "processes": everyone})
+def sha256(tensors):
+    """The first 16 hexadecimal digits of the SHA-256 of tensors' bytes, in order."""
+    digest = hashlib.sha256()
+    for x in tensors:
+        digest.update(x.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
+
+
+def finite_mean(recent, taken, folder):
+    """The mean [float, ...] of recent steps' losses, each (2,). UserError if one is not finite."""
+    losses = torch.stack(recent)
+    if not losses.isfinite().all():
+        step = taken - len(recent) + 1 + (~losses.isfinite()).any(1).nonzero()[0].item()
+        advice = "lower --lr" if step > 1 else (
+            "before anything was learned, so the networks overflow: try --precision fp32")
+        raise UserError(f"the loss is not finite at step {step}: {advice}; {folder} keeps the last "
+                        "good save")
+    return losses.mean(0).tolist()
 
 
 # ------------------------------------------------------------------------------------------------
@@ -793,8 +863,6 @@ def save_grid(path, images, columns=8, labels=()):
 
     labels: a text for each row, at its left. Of latents, the first three channels are shown.
     """
-    if processes()[0] > 0:
-        return
     scale = max(1, 64 // images.shape[-1])
     images = to_uint8(images[:, :3]).repeat_interleave(scale, 2).repeat_interleave(scale, 3)
     grid = torchvision.utils.make_grid(images, nrow=columns, padding=2, pad_value=255)
@@ -804,7 +872,7 @@ def save_grid(path, images, columns=8, labels=()):
     draw = ImageDraw.Draw(picture)
     for k, label in enumerate(labels):
         draw.text((8, (k + 0.5) * row), label, "black", font_size=15, anchor="lm")
-    picture.save(path)
+    write(path, lambda file: picture.save(file, "PNG"))
 
 
 def draw_images(model, config, draw, source, how, size=None):
@@ -819,6 +887,7 @@ def draw_images(model, config, draw, source, how, size=None):
     out, n, size = Path(config.out), config.n, size or model.at_once
     if out.suffix not in (".png", ".npz") or not out.parent.is_dir():
         raise UserError(f"--out {out}: give a .png or an .npz, in a folder that exists")
+    one_process()
     c, images = model.labels(n, config.label), []
     began = time.monotonic()
     for k in tqdm(range(0, n, size), desc="drawing", unit="batch"):
@@ -827,7 +896,8 @@ def draw_images(model, config, draw, source, how, size=None):
         with torch.no_grad():
             x = draw(next(noises).to(model.device), some_c, noises)
         if not x.isfinite().all():  # as 8 bits they would look like black pictures
-            raise UserError(f"the images of {source} are not finite: train it at a lower --lr")
+            raise UserError(f"the images of {source} are not finite, though its weights are: the "
+                            "network overflows; try --precision fp32, or a smaller --guidance")
         x = model.to_images(x).cpu()
         images.append(to_uint8(x) if out.suffix == ".npz" and x.shape[1] in (1, 3) else x)
     images, speed = torch.cat(images), n / (time.monotonic() - began)
@@ -839,7 +909,7 @@ def draw_images(model, config, draw, source, how, size=None):
                    "precision": "bf16" if model.bf16 else "fp32"}
         labels = {} if c is None else {"arr_1": c.numpy()}
         pixels = images.permute(0, 2, 3, 1).numpy()
-        np.savez(out, arr_0=pixels, **labels, made_by=json.dumps(made_by))
+        write(out, lambda file: np.savez(file, arr_0=pixels, **labels, made_by=json.dumps(made_by)))
     print(f"{n} images in {out}, {speed:.1f} images/s")
 
 
@@ -875,6 +945,9 @@ def sample(config):
     path = [t for t in (config.t_max, config.t_min) if t is not None]
     if len(path) not in {"ddim": (0, 2), "ddpm": (0,), "dpm": (2,)}[config.sampler]:
         raise UserError("--t-max and --t-min go together: not for ddpm, both for dpm")
+    if path and not path[0] > path[1] >= 1 / model.schedule.T:
+        raise UserError(f"--t-max {path[0]} must be above --t-min {path[1]}, and that at least "
+                        f"1/{model.schedule.T}")
 
     def draw(x, c, noises):
         if config.sampler == "ddpm":
@@ -903,6 +976,7 @@ class ConvertOptions(Options):
 def convert(config):
     """Writes config.source as a checkpoint with weights in half precision to config.out."""
     from extras import convert
+    one_process()
     convert.convert(config)
 
 
