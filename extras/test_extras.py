@@ -24,7 +24,17 @@ import dkdm
 import eval_fid
 import teachers
 import test_core
-from extras import demo, diffusers_teacher, direct, handout, plot, train_features, train_teacher
+import vit
+from extras import (
+    demo,
+    diffusers_teacher,
+    direct,
+    handout,
+    measure,
+    plot,
+    train_features,
+    train_teacher,
+)
 from teachers import UserError
 
 short = test_core.short  # a fixture: small networks and cheap pictures
@@ -719,3 +729,107 @@ def test_a_plot_counts_minutes_of_training_and_leaves_a_picture(tmp_path):
     assert np.asarray(Image.open(tmp_path / "x.png")).std() > 10
     with pytest.raises(UserError, match="is no run"):
         plot.read_log(tmp_path)
+
+
+# ------------------------------------------------------------------------------------------------
+# measure.py
+
+
+def some_cifar10(folder):
+    """A folder with 30 training and 20 test images; returns its path."""
+    for split, n in (("train", 30), ("test", 20)):
+        np.savez(folder / f"{split}.npz", arr_0=some_images(n, 32), arr_1=np.arange(n) % 10)
+    return str(folder)
+
+
+def test_the_floor_is_the_distance_of_the_exact_path_to_ddim(monkeypatch):
+    """Pixels N(0.2, 0.25^2): on a path (x - 0.2 alpha) / std keeps its value, and f is known."""
+    def law(t, x):
+        alpha, sigma = (teachers.per_sample(level(t), x) for level in (
+            teachers.Schedule("cosine").alpha, teachers.Schedule("cosine").sigma))
+        return alpha, sigma, (alpha**2 * 0.25**2 + sigma**2).sqrt()
+
+    class Exact(test_core.GaussianNet):
+        def forward(self, x, i, c=None):
+            alpha, sigma, std = law((i + 1) / 1000, x)
+            return sigma * (x - 0.2 * alpha) / std**2
+
+    teacher = test_core.gaussian_teacher()
+    teacher.net = Exact(teacher.schedule)
+    monkeypatch.setattr(teachers, "load_teacher", lambda *_: teacher)
+    found = measure.floor(measure.Config("floor", delta=1 / 256))["floor"]
+
+    xi = x = teacher.noise(64, 0).double()
+    times = torch.linspace(0.95, 0.02, 50, dtype=torch.float64)  # it predicts noise: from 0.95
+    (alpha, sigma, std), (last_alpha, last_sigma, last_std) = law(times[0], x), law(times[-1], x)
+    z = alpha * (0.2 + alpha * 0.25**2 / std**2 * (xi - 0.2 * alpha)) + sigma * xi - 0.2 * alpha
+    y = 0.2 + (last_std * z / std - last_sigma * xi) / last_alpha
+    for t, s in zip(times, [*times[1:], None], strict=True):
+        alpha, sigma, std = law(t, x)
+        eps = sigma * (x - 0.2 * alpha) / std**2
+        x0 = (x - sigma * eps) / alpha
+        if s is not None:
+            x = law(s, x)[0] * x0 + law(s, x)[1] * eps
+    assert found == pytest.approx((y - x0).square().mean().item(), rel=0.01)
+
+
+@pytest.mark.parametrize("guidance", [(2.0,), (1.0, 3.0)])
+def test_students_and_solvers_are_compared_on_one_path(tmp_path, guidance):
+    path = test_core.tiny(tmp_path / "t.pt")
+    teacher = teachers.load_teacher(path).in_precision("auto")
+    made = {"t_min": 0.1, "t_max": 0.9, "guidance": list(guidance)}
+    student = boot.Student(teacher, 0.1, 0.9, guidance)
+    teachers.save(tmp_path / "s.pt", student.model.checkpoint("boot", made))
+    mse = measure.steps(measure.Config("steps", path, str(tmp_path / "s.pt"), n=12,
+                                       out=str(tmp_path / "x.png")))
+    xi, c = teacher.noise(12, 0), teacher.labels(12)
+    w = torch.linspace(guidance[0], guidance[-1], 12)
+    exact = teacher.ddim(xi, 50, c, w, 0.9, 0.1)
+    for who, images in (("student, 1 step", boot.sample(student, xi, c, w)),
+                        ("teacher, 10 steps", teacher.ddim(xi, 10, c, w, 0.9, 0.1)),
+                        ("DPM-Solver++, 10 steps", teacher.dpm_solver(xi, 10, c, w, 0.9, 0.1))):
+        wanted = (images - exact).square().mean().item()
+        assert wanted > 0 and mse[who] == pytest.approx(wanted, rel=0.02)
+    assert (tmp_path / "x.png").is_file()
+
+
+def test_errors_of_a_model_that_predicts_nothing_are_known(tmp_path, short):
+    """It says v = 0, so eps = sigma x; in full, on the test images as they are noised here."""
+    net = vit.ViT(32, 8, 3, 32, 1, 2, num_classes=11)
+    path = test_core.tiny(tmp_path / "t.pt", net, classes=10, shape=(3, 32, 32))
+    content = teachers.read(path)
+    content["weights"] = {k: torch.zeros_like(w) for k, w in content["weights"].items()}
+    teachers.save(tmp_path / "s.pt", content)
+    options = dict(data=some_cifar10(tmp_path), n=15, device="cpu")
+    found = measure.errors(measure.Config("errors", path, str(tmp_path / "s.pt"), **options))
+    image = torch.from_numpy(some_images(20, 32)[:15]).permute(0, 3, 1, 2) / 127.5 - 1
+    noise, losses = torch.randn(15, 3, 32, 32, generator=torch.Generator().manual_seed(0)), []
+    for index in range(59, 1000, 100):  # t = 0.06, 0.16 ... 0.96
+        abar = teachers.Schedule("cosine").alphas_cumprod[index]
+        x = abar.sqrt() * image + (1 - abar).sqrt() * noise
+        losses.append(((1 - abar).sqrt() * x - noise).square().mean().item())
+    assert found["denoising loss"] == pytest.approx(np.mean(losses), rel=1e-4)
+    itself = measure.errors(measure.Config("errors", path, path, **options))
+    assert itself["error"] == 0 < found["error"]
+
+
+def test_a_mixed_set_has_the_share_of_real_images_and_their_labels(tmp_path, capsys, monkeypatch):
+    """From the command line, as the first test images; other commands' options are refused."""
+    monkeypatch.setitem(test_core.SCRIPTS, "measure", measure)
+    data = some_cifar10(tmp_path)
+    made = dict(arr_0=255 - some_images(10, 32), arr_1=np.arange(10) + 100)
+    np.savez(tmp_path / "made.npz", **made)
+    test_core.run("measure", "mix", "--images", tmp_path / "made.npz", "--share", 0.4, "--data",
+                  data, "--out", tmp_path / "x.npz")
+    mixed, rows = np.load(tmp_path / "x.npz"), np.random.default_rng(0).choice(30, 4, replace=False)
+    assert np.array_equal(mixed["arr_0"][:4], some_images(30, 32)[rows])
+    assert mixed["arr_1"].tolist() == [*(rows % 10), *range(104, 110)]
+    assert np.array_equal(mixed["arr_0"][4:], made["arr_0"][4:])
+
+    test_core.run("measure", "real", "--n", 15, "--data", data, "--out", tmp_path / "y.npz")
+    first = np.load(tmp_path / "y.npz")
+    assert np.array_equal(first["arr_0"], some_images(20, 32)[:15])
+    assert first["arr_1"].tolist() == [*range(10), *range(5)]
+    for line, says in (("real --n 15 --share 0.1 --out z.npz", "takes no --share"),
+                       ("mix --out z.npz", "needs --images"), ("spin", "invalid choice")):
+        assert says in test_core.refused(capsys, "measure", *line.split())

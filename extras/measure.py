@@ -1,0 +1,171 @@
+"""Measures what the pages in docs/ report beside the scripts' own output.
+
+    python -m extras.measure floor --solver heun --delta 0.0625
+    python -m extras.measure steps --student cifar10 --out steps.png
+    python -m extras.measure errors --student runs/dkdm-cifar10-nano/student.pt
+    python -m extras.measure mix --images made.npz --share 0.2 --out mixed.npz
+    python -m extras.measure real --n 5000 --out real.npz
+
+floor    the MSE of a perfect student of BOOT to the teacher's 50 DDIM steps
+steps    the MSE of a student of BOOT, and of its teacher's steps by DDIM and by DPM-Solver++
+errors   a diffusion model's error to its teacher, and its denoising loss on CIFAR-10's test images
+mix      a data-limited set: generated images, a share replaced by CIFAR-10's training images
+real     CIFAR-10's first test images as an .npz, for the floor of the scores
+"""
+
+import dataclasses
+import statistics
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+import boot
+import dkdm
+import eval_fid
+import teachers
+from extras import train_teacher
+from teachers import UserError, opt
+
+TAKES = {  # what each command takes besides its name
+    "floor": "teacher solver delta guidance n seed device", "steps": "teacher student n seed out "
+    "device", "errors": "teacher student data n seed device", "mix": "images share data seed out",
+    "real": "data n out"}
+
+
+@dataclass
+class Config(teachers.Options):
+    """Measures what docs/results.md and docs/experiments.md report."""
+
+    what: str = opt("", "see the top of this file", positional=True, choices=TAKES)
+    teacher: str = opt("cifar10", "a name of teachers.py list, or a path")
+    student: str = opt("", "steps: of boot.py, a path or cifar10; errors: a diffusion model's path")
+    solver: str = opt("midpoint", "floor: of the signal-ODE", choices=boot.SOLVERS)
+    delta: float = opt(1 / 8, "floor: length of a hop (delta)", 1e-4, 1)
+    guidance: float = opt(1.0, "floor: scale w of classifier-free guidance", 1)
+    data: str = opt("data", "CIFAR-10: a folder of .npz files, or torchvision's, downloaded to it")
+    images: str = opt("", "mix: generated images with labels (.npz)")
+    share: float = opt(0.2, "mix: share of real images", 0, 1)
+    n: int = opt(None, "noise samples or real images (default: floor 64, steps 256, errors 2000, "
+                       "real 5000)", 10, 10_000)
+    seed: int = opt(0, "seed of every random draw", 0, 2**32 - 1)
+    device: str = opt("auto", "auto, cpu, cuda, cuda:N or mps")
+    out: str = opt("", "steps: a picture (.png); mix and real: images with labels (.npz)")
+
+    def __post_init__(self):
+        super().__post_init__()
+        for field in dataclasses.fields(self)[1:]:
+            given, takes = getattr(self, field.name) != field.default, TAKES[self.what].split()
+            if given and field.name not in takes:
+                raise UserError(f"{self.what} takes no --{field.name}: leave it out")
+            if not given and field.name in takes and field.default == "":
+                raise UserError(f"{self.what} needs --{field.name}, see --help")
+        self.n = self.n or {"floor": 64, "steps": 256, "errors": 2000, "real": 5000}.get(self.what)
+
+
+def on_samples(f, model, run):
+    """f(xi, c, w) of the noise samples that boot.py compares in that run: (n, C, H, W)."""
+    xi, c, w = boot.held_out(model, run)
+    if torch.is_tensor(w):  # a range, spread over the samples
+        return model.in_parts(f, xi, c, w)
+    return model.in_parts(lambda xi, c: f(xi, c, w), xi, c)
+
+
+def floor(config):
+    """{"floor": MSE} of y that starts at f(xi, t_max) and moves by the student's hops.
+
+    The teacher takes the student's place in them; in single precision.
+    """
+    teacher = teachers.load_teacher(config.teacher, config.device)
+    run = boot.Config(config.teacher, solver=config.solver, delta=config.delta, seed=config.seed,
+                      guidance=(config.guidance,), compare=config.n).fitted(teacher)
+    times = [run.t_min]  # the student's hops: from min(s + delta, t_max) to s
+    while times[-1] < run.t_max:
+        times.append(min(times[-1] + run.delta, run.t_max))
+
+    def hops(xi, c, w):
+        t = torch.full((len(xi),), run.t_max, device=xi.device)
+        y = teacher.x0(xi, t, c, w)
+        for time in times[-2::-1]:
+            s = torch.full_like(t, time)
+            y, t = boot.signal_ode_step(y, xi, t, s, teacher, run.solver, c, w), s
+        return y
+
+    def ddim(xi, c, w):
+        return teacher.ddim(xi, 50, c, w, run.t_max, run.t_min)
+
+    ours, theirs = (on_samples(f, teacher, run) for f in (hops, ddim))
+    return {"floor": F.mse_loss(ours, theirs).item()}
+
+
+def steps(config):
+    """{who: MSE}, on the student's path and with its guidance; draws all but DPM-Solver++."""
+    teacher = teachers.load_teacher(config.teacher, config.device).in_precision("auto")
+    student = boot.load_student(config.student, config.device)
+    student.model = student.model.in_precision("auto")
+    run = boot.Config(config.teacher, t_min=student.t_min, t_max=student.t_max, seed=config.seed,
+                      guidance=student.guidance, compare=config.n)
+    drawn = boot.draw_teacher(teacher, run)
+    mse = boot.compare(student, drawn, run, config.out)
+    for k in (5, 10, 20):
+        ours = on_samples(lambda xi, c, w, k=k: teacher.dpm_solver(
+            xi, k, c, w, t_max=run.t_max, t_min=run.t_min), teacher, run)
+        mse[f"DPM-Solver++, {k} steps"] = F.mse_loss(ours, drawn["teacher, 50 steps"]).item()
+    return mse
+
+
+@torch.no_grad()
+def errors(config):
+    """{"error": to the teacher's eps, as dkdm.py prints it; "denoising loss": to the noise itself}.
+
+    Means over ten indices of a chain of 100. UserError if the model does not fit CIFAR-10.
+    """
+    run = dkdm.Config(config.teacher, seed=config.seed)
+    teacher, model = (
+        teachers.load_teacher(name, config.device).respaced(run.T).in_precision("auto")
+        for name in (config.teacher, config.student))
+    if model.image_shape != (3, 32, 32) or model.num_classes not in (None, 10):
+        raise UserError(f"{config.student} is no model of CIFAR-10's images and classes")
+    by_index = dkdm.compare(model, teacher, run)
+    images, labels = (part[:config.n] for part in eval_fid.cifar10(config.data, "test"))
+    images, c = images / 127.5 - 1, None if model.num_classes is None else labels
+    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(config.seed))
+    losses = []
+    for index in by_index:
+        i = torch.full((len(images),), index)
+        alpha, sigma = model.schedule.levels(i, images)
+        eps = model.in_parts(model.eps_form, alpha * images + sigma * noise, i, c)[:, :3]
+        losses.append(F.mse_loss(eps, noise).item())
+    return {"error": statistics.mean(by_index.values()), "denoising loss": statistics.mean(losses)}
+
+
+def mix(config):
+    """Writes config.out; returns how many images are real. UserError for other images."""
+    images, labels = train_teacher.read_images(train_teacher.Config(config.images))
+    if images.shape[1:] != (3, 32, 32) or labels is None:
+        raise UserError(f"{config.images} has no images of 3 x 32 x 32 with labels")
+    real, real_labels = eval_fid.cifar10(config.data)
+    n = round(config.share * len(images))
+    rows = np.random.default_rng(config.seed).choice(len(real), n, replace=False)
+    images[:n], labels[:n] = real[rows], real_labels[rows]
+    np.savez(config.out, arr_0=images.permute(0, 2, 3, 1).numpy(), arr_1=labels.numpy())
+    return {"real images": n, "of": len(images)}
+
+
+def real(config):
+    """Writes config.out; returns how many images it has."""
+    images, labels = (part[:config.n] for part in eval_fid.cifar10(config.data, "test"))
+    np.savez(config.out, arr_0=images.permute(0, 2, 3, 1).numpy(), arr_1=labels.numpy())
+    return {"test images": len(images)}
+
+
+def main():
+    config = Config.parse()
+    measure = {f.__name__: f for f in (floor, steps, errors, mix, real)}[config.what]
+    for what, value in measure(config).items():
+        print(f"  {what:24} {round(value, 4)}")
+
+
+if __name__ == "__main__":
+    teachers.run_script(main)
