@@ -64,14 +64,6 @@ class Config(teachers.Options):
         self.n = self.n or {"floor": 64, "steps": 256, "errors": 2000, "real": 5000}.get(self.what)
 
 
-def on_samples(f, model, run):
-    """f(xi, c, w) of the noise samples that boot.py compares in that run: (n, C, H, W)."""
-    xi, c, w = boot.held_out(model, run)
-    if torch.is_tensor(w):  # a range, spread over the samples
-        return model.in_parts(f, xi, c, w)
-    return model.in_parts(lambda xi, c: f(xi, c, w), xi, c)
-
-
 def floor(config):
     """{"floor": MSE} of y that starts at f(xi, t_max) and moves by the student's hops.
 
@@ -95,7 +87,7 @@ def floor(config):
     def ddim(xi, c, w):
         return teacher.ddim(xi, 50, c, w, run.t_max, run.t_min)
 
-    ours, theirs = (on_samples(f, teacher, run) for f in (hops, ddim))
+    ours, theirs = (teacher.in_parts(f, *boot.held_out(teacher, run)) for f in (hops, ddim))
     return {"floor": F.mse_loss(ours, theirs).item()}
 
 
@@ -109,8 +101,8 @@ def steps(config):
     drawn = boot.draw_teacher(teacher, run)
     mse = boot.compare(student, drawn, run, config.out)
     for k in (5, 10, 20):
-        ours = on_samples(lambda xi, c, w, k=k: teacher.dpm_solver(
-            xi, k, c, w, t_max=run.t_max, t_min=run.t_min), teacher, run)
+        ours = teacher.in_parts(lambda xi, c, w, k=k: teacher.dpm_solver(
+            xi, k, c, w, run.t_max, run.t_min), *boot.held_out(teacher, run))
         mse[f"DPM-Solver++, {k} steps"] = F.mse_loss(ours, drawn["teacher, 50 steps"]).item()
     return mse
 
@@ -149,15 +141,21 @@ def mix(config):
     n = round(config.share * len(images))
     rows = np.random.default_rng(config.seed).choice(len(real), n, replace=False)
     images[:n], labels[:n] = real[rows], real_labels[rows]
-    np.savez(config.out, arr_0=images.permute(0, 2, 3, 1).numpy(), arr_1=labels.numpy())
+    write(config.out, images, labels)
     return {"real images": n, "of": len(images)}
 
 
 def real(config):
     """Writes config.out; returns how many images it has."""
     images, labels = (part[:config.n] for part in eval_fid.cifar10(config.data, "test"))
-    np.savez(config.out, arr_0=images.permute(0, 2, 3, 1).numpy(), arr_1=labels.numpy())
+    write(config.out, images, labels)
     return {"test images": len(images)}
+
+
+def write(path, images, labels):
+    """Images uint8 (N, 3, H, W) and labels (N,) as the .npz that scoring and training read."""
+    arrays = {"arr_0": images.permute(0, 2, 3, 1).numpy(), "arr_1": labels.numpy()}
+    teachers.write(path, lambda file: np.savez(file, **arrays))
 
 
 def main():
