@@ -971,6 +971,7 @@ class ConvertOptions(Options):
     arch: str = opt("", "what bare weights are: a name of teachers.py list whose format they have, "
                         "or a JSON file, see docs/teachers.md")
     prompts: str = opt("", "text file, one prompt a line: the classes of a text-to-image model")
+    null_class: bool = opt(False, "the last row of a pipeline's label table is \"no class\"")
 
 
 def convert(config):

@@ -19,9 +19,12 @@ def convert(config):
     out, about = Path(config.out), describe(config.arch) if config.arch else None
     if out.exists() or not out.parent.is_dir():
         raise UserError(f"--out {out}: give a new file, in a folder that exists")
+    if config.null_class and not config.source.startswith("diffusers:"):
+        raise UserError("--null-class is for pipelines: of bare weights, the outer num_classes of "
+                        "--arch says whether the label table has one row more")
     if config.source.startswith("diffusers:") or config.prompts:
         from extras import diffusers_teacher
-        content = diffusers_teacher.convert(config.source, config.prompts)
+        content = diffusers_teacher.convert(config.source, config.prompts, config.null_class)
         model = teachers.build(content, config.source)  # refuses what does not fit
     else:
         model, content = teachers.load(config.source, about=about)

@@ -7,7 +7,9 @@
 
 NAME is a folder, or a name on the Hugging Face hub. Supported are U-Nets for images or latents,
 unconditional, with class labels or with one text encoder, trained on a chain of noise levels: DDPM,
-latent diffusion, Stable Diffusion 1 and 2, the first stage of DeepFloyd IF and the like.
+latent diffusion, Stable Diffusion 1 and 2, the first stage of DeepFloyd IF and the like. What a
+pipeline says of variance, clipping, noise levels and decoder is used or refused; what it leaves
+open is decided here, and printed.
 
 A text-to-image model gets a fixed list of prompts, one on each line of a file. They are its classes
 0, 1, ..., and the empty prompt is "no class". The checkpoint holds their embeddings; the text
@@ -28,9 +30,21 @@ from tqdm import tqdm
 
 import teachers
 import unet
+from extras.diffusers_settings import (
+    UNET_FITS,
+    check_decoder,
+    demand,
+    noise_schedule,
+    settings,
+    unscaled,
+)
 from teachers import UserError, one_line
 
 LARGE = 200_000_000  # above this many parameters the backward pass recomputes activations
+
+# Parts of a pipeline that are used, and those that act on finished images or come with add-ons.
+USED = {"unet", "scheduler", "vae", "vqvae", "text_encoder", "tokenizer"}
+LEFT_OUT = {"safety_checker", "feature_extractor", "image_encoder", "watermarker"}
 
 
 @functools.cache
@@ -122,7 +136,7 @@ class Pipeline:
             return x
         vae = autoencoder(self.name).to(x.device)
         # one at a time: an image of 512 x 512 takes about 1 GB
-        return torch.cat([vae.decode(part.float() / vae.config.scaling_factor).sample
+        return torch.cat([vae.decode(unscaled(part.float(), vae.config)).sample
                           for part in x.split(1)])
 
 
@@ -131,12 +145,16 @@ class Pipeline:
 
 
 @functools.cache
+def pipeline_index(name):
+    """The model_index.json of a pipeline. UserError if there is none."""
+    with loading(f"diffusers:{name}, a folder with a model_index.json or a name on the hub,"):
+        return library().DiffusionPipeline.load_config(name)
+
+
 def pipeline_parts(name):
     """{part: (library, class)} of a pipeline. UserError if there is none."""
-    with loading(f"diffusers:{name}, a folder with a model_index.json or a name on the hub,"):
-        index = library().DiffusionPipeline.load_config(name)
-    return {part: tuple(value) for part, value in index.items()
-            if isinstance(value, (list, tuple)) and value[0]}
+    return {part: tuple(value) for part, value in pipeline_index(name).items()
+            if isinstance(value, (list, tuple)) and value[0] and not part.startswith("_")}
 
 
 def pipeline_part(name, part):
@@ -148,10 +166,24 @@ def pipeline_part(name, part):
         its_class = getattr(importlib.import_module(module), kind)
         if part == "scheduler":
             return its_class.from_pretrained(name, subfolder=part)
-        found, info = its_class.from_pretrained(name, subfolder=part, output_loading_info=True)
+        found, info = with_weights(its_class, name, part)
         if missing := [*info["missing_keys"], *info["mismatched_keys"]]:  # else drawn at random
             raise ValueError(f"weights are missing or do not fit: {', '.join(map(str, missing))}")
     return found.float().eval().requires_grad_(False)
+
+
+def with_weights(its_class, name, part):
+    """(part, info on its loading): of its plain weights, or, if there are none, of a variant."""
+    try:
+        return its_class.from_pretrained(name, subfolder=part, output_loading_info=True)
+    except OSError as error:
+        for variant in ("fp16", "bf16"):
+            with contextlib.suppress(OSError, ValueError):
+                found = its_class.from_pretrained(name, subfolder=part, variant=variant,
+                                                  output_loading_info=True)
+                print(f"{part}: weights of the variant {variant}, since no plain ones load")
+                return found
+        raise error
 
 
 @functools.cache
@@ -165,15 +197,15 @@ def embeddings(name, prompts):
     """The text encoder's output for prompts, then for the empty one: (N + 1, tokens, width)."""
     parts = dict.fromkeys(pipeline_parts(name).keys() - {"tokenizer"})  # None: not loaded
     parts["text_encoder"] = pipeline_part(name, "text_encoder")
+    found = []
     with loading(f"the tokenizer of {name}"):
         pipeline = library().DiffusionPipeline.from_pretrained(name, **parts)
-    found = []
-    for prompt in tqdm([*prompts, ""], desc="reading the prompts", leave=False):
-        found.append(pipeline.encode_prompt(prompt, device="cpu", num_images_per_prompt=1,
-                                            do_classifier_free_guidance=False)[0])
-        tokens, most = len(pipeline.tokenizer(prompt).input_ids), found[-1].shape[1]
-        if tokens > most:
-            tqdm.write(f"warning: cut after {most} of {tokens} tokens: {prompt[:60]}...")
+        for prompt in tqdm([*prompts, ""], desc="reading the prompts", leave=False):
+            found.append(pipeline.encode_prompt(prompt, device="cpu", num_images_per_prompt=1,
+                                                do_classifier_free_guidance=False)[0])
+            tokens, most = len(pipeline.tokenizer(prompt).input_ids), found[-1].shape[1]
+            if tokens > most:
+                tqdm.write(f"warning: cut after {most} of {tokens} tokens: {prompt[:60]}...")
     return torch.cat(found).float()
 
 
@@ -181,15 +213,16 @@ def embeddings(name, prompts):
 # Conversion
 
 
-def convert(source, prompts=""):
+def convert(source, prompts="", null_class=False):
     """The checkpoint dict (see DiffusionModel.checkpoint) of a pipeline, "diffusers:NAME".
 
     prompts: a text file, one a line. Or source is a checkpoint of ours, whose prompts are replaced.
-    UserError for what is not supported.
+    null_class: whether the last row of a pipeline's label table is "no class".
+    Prints what had to be decided. UserError for what is not supported.
     """
     texts = read_prompts(prompts) if prompts else []
     if source.startswith("diffusers:"):
-        content = from_pipeline(source.removeprefix("diffusers:"), texts)
+        content = from_pipeline(source.removeprefix("diffusers:"), texts, null_class)
     else:
         _, content = teachers.load(source)
         if content["arch"] != "diffusers" or content["pipeline"]["prompts"] is None:
@@ -203,44 +236,45 @@ def convert(source, prompts=""):
     return content
 
 
-def from_pipeline(name, prompts):
+def from_pipeline(name, prompts, null_class):
     """The checkpoint dict of a pipeline, still without the prompts that are given."""
-    parts = pipeline_parts(name)
-
-    def demand(fine, what):
-        if not fine:
-            raise UserError(f"{name} is not supported: {what}; see extras/diffusers_teacher.py for "
-                            "what is")
-
-    kind = parts.get("unet", ("", ""))[1]
+    parts, its_class = pipeline_parts(name), pipeline_index(name)["_class_name"]
+    kind, latents = parts.get("unet", ("", ""))[1], not parts.keys().isdisjoint(("vae", "vqvae"))
+    demand(isinstance(its_class, str), f"its class {its_class} is code of its own")
     demand(kind in ("UNet2DModel", "UNet2DConditionModel"),
            "its network is no UNet2DModel or UNet2DConditionModel")
-    demand("text_encoder_2" not in parts, "it has two text encoders, like Stable Diffusion XL")
+    unknown, left_out = parts.keys() - USED - LEFT_OUT, parts.keys() & LEFT_OUT
+    demand(not unknown, f"there is no place for its {' and '.join(sorted(unknown))}")
     demand(kind == "UNet2DModel" or "text_encoder" in parts, "it has no text_encoder")
     if kind == "UNet2DModel" and prompts:
         raise UserError(f"{name} takes no prompts: leave --prompts out")
     if kind == "UNet2DConditionModel" and not prompts:
         raise UserError(f"{name} makes images of prompts: give it --prompts FILE, one a line")
+    if left_out:
+        print(f"left out: {', '.join(sorted(left_out))}, which the network does not need")
+
+    net = pipeline_part(name, "unet")
+    config = settings(net, UNET_FITS)
+    C, made, size = config["in_channels"], config["out_channels"], config["sample_size"]
+    demand(made in (C, 2 * C), f"its network takes {C} channels and makes {made}")
+    demand(size, "its network does not say the images' size (sample_size)")
+    colours = check_decoder(autoencoder(name), C) if latents else C
+    demand(colours in (1, 3) or colours == 4 and not latents,
+           f"its images have {colours} channels, which is not gray, RGB or, undecoded, RGBA")
+
+    rows = config.get("num_class_embeds")
+    demand(rows is None or kind == "UNet2DModel", "num_class_embeds asks for labels with prompts")
+    if null_class and (rows or 0) < 2:
+        raise UserError(f"{name} has no label table whose last row could be \"no class\" (of "
+                        "prompts, the empty one is): leave --null-class out")
+    if rows and not null_class:
+        print(f"labels: {rows} classes; if the last row is \"no class\", add --null-class")
     scheduler = pipeline_part(name, "scheduler")
-    predicts = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}.get(
-        scheduler.config.get("prediction_type"))
-    demand(predicts and hasattr(scheduler, "alphas_cumprod"), f"its {type(scheduler).__name__} has "
-           "no chain of noise levels, or its network predicts something else than eps, v or x0")
-    net, latents = pipeline_part(name, "unet"), not parts.keys().isdisjoint(("vae", "vqvae"))
-    config = {key: value for key, value in net.config.items() if not key.startswith("_")}
-    C, size = config["in_channels"], config["sample_size"]
-    demand(C == (autoencoder(name).config.latent_channels if latents else C)
-           and config["out_channels"] in (C, 2 * C) and config.get("class_embed_type") is None
-           and config.get("addition_embed_type") in (None, "text") and size,
-           "its network takes more than a noisy image, the index, and a class or text, or does not "
-           "say the images' size")
-    classes = config.get("num_class_embeds")
-    return {
-        "arch": "diffusers", "arch_args": {"kind": kind, "config": config, "num_classes": classes},
+    return noise_schedule(scheduler, its_class, learned=made == 2 * C) | {
+        "arch": "diffusers", "arch_args": {"kind": kind, "config": config, "num_classes": rows},
         "weights": {f"net.{key}": value for key, value in net.state_dict().items()},
-        "schedule": scheduler.alphas_cumprod.double().clamp(min=2**-24),  # some end at 0
-        "T": len(scheduler.alphas_cumprod), "predicts": predicts, "num_classes": classes,
-        "learned_sigma": config["out_channels"] == 2 * C, "method": "teacher", "config": {},
+        "num_classes": rows - null_class if rows else None, "learned_sigma": made == 2 * C,
+        "latents": latents, "method": "teacher", "config": {},
         "image_shape": [C, *(size if isinstance(size, (list, tuple)) else (size, size))],
         "pipeline": {"name": str(Path(name).resolve()) if Path(name).is_dir() else name,
                      "latents": latents, "prompts": None}}
