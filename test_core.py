@@ -5,6 +5,7 @@ inputs and weights that are made here by formulas."""
 import copy
 import dataclasses
 import importlib
+import inspect
 import json
 import math
 import os
@@ -915,6 +916,16 @@ def test_a_student_for_a_range_of_scales_starts_as_its_teacher_and_learns_w(tmp_
 
 # ------------------------------------------------------------------------------------------------
 # Runs
+
+
+def test_both_scripts_have_one_loop_and_one_update():
+    """Then diff boot.py dkdm.py shows the methods."""
+    for function in ("update", "learning_rate"):
+        one, other = (inspect.getsource(getattr(script, function)) for script in (boot, dkdm))
+        assert one == other
+    one, other = (inspect.getsource(script.train).partition("recent, since")[2].partition("ret")[0]
+                  for script in (boot, dkdm))
+    assert one.replace("BOOT", "DKDM").replace("teacher, ema", "teacher, pool, ema") == other
 
 
 @pytest.mark.parametrize("script", [boot, dkdm])

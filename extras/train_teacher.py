@@ -164,9 +164,9 @@ def training_step(model, ema, images, labels, optimizer, step, config, generator
     simple, vlb = hybrid_loss(out, image, x, noise, i, schedule, model.predicts)
     simple, vlb = simple.mean(), vlb.mean()
     loss = simple + 0.001 * schedule.T * vlb  # the sum over T indices
-    both = torch.stack([simple, vlb]).detach()
-    update(model, ema, optimizer, loss, both, step, config)
-    return both
+    logged = torch.stack([simple, vlb]).detach()
+    update(model, ema, optimizer, loss, logged, step, config)
+    return logged
 
 
 # ------------------------------------------------------------------------------------------------
