@@ -279,9 +279,6 @@ class Config(teachers.RunOptions):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.t_min + self.delta > (self.t_max or 1):
-            raise UserError(f"--t-min {self.t_min} plus --delta {self.delta} is more than --t-max "
-                            f"{self.t_max or 1}: lower them")
         if self.guidance and (len(self.guidance) > 2 or self.guidance[0] > self.guidance[-1]):
             raise UserError(f"--guidance {self.guidance}: give one, or the lowest and highest")
         self.out = self.out or ("boot-samples.png" if self.sample else self.run_folder("boot"))
@@ -292,8 +289,9 @@ class Config(teachers.RunOptions):
         start = (schedule.alphas_cumprod >= STARTS[teacher.predicts]**-2).sum().item() / schedule.T
         fitted = dataclasses.replace(self, t_max=self.t_max or round(start, 2),
                                      guidance=self.guidance or (1.0,))
-        if self.t_min < 1 / schedule.T:
-            raise UserError(f"--t-min {self.t_min} is below the minimum, 1/{schedule.T}")
+        if not 1 / schedule.T <= self.t_min <= fitted.t_max - self.delta:
+            raise UserError(f"--t-min is {self.t_min}, and must be from 1/{schedule.T} to --t-max "
+                            f"{fitted.t_max} minus --delta {self.delta}")
         if fitted.guidance != (1.0,) and teacher.null_label is None:
             raise UserError('--guidance needs a teacher with classes and "no class": leave it out')
         return fitted

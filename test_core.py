@@ -1225,7 +1225,9 @@ BAD = {
         --teacher T.pt | no chain of T = 10
         --teacher nan.pt | not finite
         --teacher student.pt | boot.py --sample
-        --teacher t.pt --delta 0.98 | --t-min 0.02 plus --delta 0.98
+        --teacher t.pt --delta 0.98 | --t-min is 0.02, and must be from 1/1000 to --t-max 0.99 minus
+        --teacher t.pt --t-max 0.02 --t-min 0.99 | --t-min is 0.99
+        --teacher t.pt --t-min 0.0005 --delta 0.1 | from 1/1000
         --teacher plain.pt --guidance 2 | --guidance
         --teacher t.pt --out run | --resume
         --resume --out nothing | no run to resume
@@ -1247,6 +1249,9 @@ BAD = {
         sample ddpm-ip-cifar10 | in a browser
         sample t.pt --sampler ddpm --steps 2000 | 2000 DDPM steps
         sample t.pt --t-max 0.9 | go together
+        sample t.pt --t-max 0.02 --t-min 0.9 | must be above
+        sample t.pt --t-max 0.5 --t-min 0.5 --sampler dpm | must be above
+        sample t.pt --t-max 0.5 --t-min 0.0005 | at least 1/1000
         convert t.pt --out t.pt | give a new file
         convert bare.pt --arch cifar10 --out x.pt | with the keys""",
     "eval_fid.py --features cifar10": """
