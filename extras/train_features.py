@@ -45,6 +45,9 @@ def train(config):
                         f"{statistics.name}")
     images, labels = eval_fid.cifar10(config.data)
     test_images, test_labels = eval_fid.cifar10(config.data, "test")
+    if len(images) < config.batch:
+        raise UserError(f"--data {config.data} has {len(images)} training images, fewer than "
+                        "--batch: lower it")
     torch.manual_seed(config.seed)
     net = eval_fid.Cifar10Net().to(device, memory_format=torch.channels_last)
     steps = len(images) // config.batch
