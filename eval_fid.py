@@ -516,6 +516,7 @@ def score(config):
 
     Raises UserError for bad input. Shows progress bars and warnings on stderr.
     """
+    teachers.one_process()
     device = teachers.pick_device(config.device)
     network, (images, about) = load_network(config, device), open_images(config.samples)
     found, _, H, W = images.shape

@@ -1129,6 +1129,15 @@ def test_a_loss_that_is_not_finite_leaves_the_last_good_save(tmp_path, monkeypat
     boot.load_student(tmp_path / "run/student.pt")  # refuses weights that are not finite
 
 
+def test_a_loss_that_is_not_finite_is_blamed_on_the_rate_only_once_something_was_learned():
+    fine, broken = torch.ones(2), torch.tensor([1.0, math.inf])
+    assert teachers.finite_mean([fine, 3 * fine], 10, "run") == [2, 2]
+    for recent, taken, says in (([fine, broken], 20, "step 20: lower --lr"),
+                                ([broken, fine], 2, "step 1: before anything was learned")):
+        with pytest.raises(UserError, match=says):
+            teachers.finite_mean(recent, taken, "run")
+
+
 # Two processes
 
 FEW = dict(precision="fp32", batch=8, steps=3, lr=0.1)
@@ -1217,6 +1226,17 @@ def test_two_processes_take_the_steps_of_one_with_both_halves_and_resume_exactly
     check_equal_runs(folder / f"{name}-whole", folder / f"{name}-stopped")
     line = refused(capsys, f"{name}.py", "--resume", "--out", folder / f"{name}-stopped")
     assert "processes was 2 and is 1" in line
+
+
+@pytest.mark.parametrize("line", [
+    "boot.py --sample cifar10", "teachers.py sample cifar10", "teachers.py convert cifar10 --out x",
+    "eval_fid.py x.npz"])
+def test_what_is_not_training_takes_one_process(tmp_path, monkeypatch, capsys, line):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(teachers, "processes", lambda: (0, 2))
+    assert "not by torchrun" in refused(capsys, *line.split(), *["--device", "cpu"]
+                                        * ("convert" not in line))
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_commands_work_as_written(tmp_path):

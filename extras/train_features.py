@@ -38,6 +38,7 @@ def train(config):
 
     UserError if one of the files exists, and for data that cannot be read.
     """
+    teachers.one_process()
     out, device = Path(config.out), teachers.pick_device(config.device)
     statistics = out.with_name(f"{out.stem}_train.npz")
     if out.exists() or statistics.exists() or not out.parent.is_dir():
