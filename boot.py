@@ -168,9 +168,9 @@ def losses(student, teacher, xi, t, s, c, w, config):
     L^BC = || y_theta(xi, t_max) - f_phi(xi, t_max) ||^2. An eighth of the batch is enough for it:
     unguided, it starts at 0 (but for teachers that predict noise) and only has to stay there.
     """
-    B = len(xi)
-    eighth = torch.arange(0, B, 8, device=xi.device)
-    both = torch.cat([torch.arange(B, device=xi.device), eighth])
+    rows = torch.arange(len(xi), device=xi.device)
+    eighth = rows[::8]
+    called = torch.cat([rows, eighth])
 
     def take(rows, values):  # c or w, which may be None or one number for all samples
         return values[rows] if torch.is_tensor(values) else values
@@ -178,8 +178,8 @@ def losses(student, teacher, xi, t, s, c, w, config):
     t_max = torch.full_like(s[eighth], config.t_max)
     target_s = bootstrap_target(student, teacher, xi, t, s, config.solver, c, w)
     target_start = boundary_target(teacher, xi[eighth], t_max, take(eighth, c), take(eighth, w))
-    y = student(xi[both], torch.cat([s, t_max]), take(both, c), take(both, w))
-    y_s, y_start = y.split([B, len(eighth)])
+    y = student(xi[called], torch.cat([s, t_max]), take(called, c), take(called, w))
+    y_s, y_start = y.split([len(rows), len(eighth)])
     loss_bs = F.mse_loss(y_s, target_s) / config.delta**2
     loss_bc = F.mse_loss(y_start, target_start)
     return loss_bs, loss_bc
@@ -204,19 +204,19 @@ def training_step(student, teacher, ema, optimizer, step, config, generator, los
 
     loss_bs, loss_bc = losses(student, teacher, xi, t, s, c, w, config)
     loss = loss_bs + config.beta * loss_bc
-    both = torch.stack([loss_bs, loss_bc]).detach()
-    update(student, ema, optimizer, loss, both, step, config)
-    return both
+    logged = torch.stack([loss_bs, loss_bc]).detach()
+    update(student, ema, optimizer, loss, logged, step, config)
+    return logged
 
 
-def update(student, ema, optimizer, loss, both, step, config):
+def update(student, ema, optimizer, loss, logged, step, config):
     """One step of Adam down the gradient of loss, and of ema towards student; all in place.
 
-    Several processes average their gradients, and the two losses that are logged, both (2,).
+    Several processes average their gradients, and the two losses that are logged (2,).
     """
     optimizer.zero_grad()
     loss.backward()
-    teachers.average_gradients(student.net.parameters(), both)
+    teachers.average_gradients(student.net.parameters(), logged)
     nn.utils.clip_grad_norm_(student.net.parameters(), 1.0)  # most are longer, and end with norm 1
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(step, config)
@@ -279,9 +279,6 @@ class Config(teachers.RunOptions):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.t_min + self.delta > (self.t_max or 1):
-            raise UserError(f"--t-min {self.t_min} plus --delta {self.delta} is more than --t-max "
-                            f"{self.t_max or 1}: lower them")
         if self.guidance and (len(self.guidance) > 2 or self.guidance[0] > self.guidance[-1]):
             raise UserError(f"--guidance {self.guidance}: give one, or the lowest and highest")
         self.out = self.out or ("boot-samples.png" if self.sample else self.run_folder("boot"))
@@ -292,8 +289,9 @@ class Config(teachers.RunOptions):
         start = (schedule.alphas_cumprod >= STARTS[teacher.predicts]**-2).sum().item() / schedule.T
         fitted = dataclasses.replace(self, t_max=self.t_max or round(start, 2),
                                      guidance=self.guidance or (1.0,))
-        if self.t_min < 1 / schedule.T:
-            raise UserError(f"--t-min {self.t_min} is below the minimum, 1/{schedule.T}")
+        if not 1 / schedule.T <= self.t_min <= fitted.t_max - self.delta:
+            raise UserError(f"--t-min is {self.t_min}, and must be from 1/{schedule.T} to --t-max "
+                            f"{fitted.t_max} minus --delta {self.delta}")
         if fitted.guidance != (1.0,) and teacher.null_label is None:
             raise UserError('--guidance needs a teacher with classes and "no class": leave it out')
         return fitted

@@ -247,21 +247,21 @@ def training_step(student, teacher, pool, ema, optimizer, step, config, generato
     l_simple, l_vlb = losses(student_out, teacher_out, x, i, schedule)     # lines 5 and 6
     l_simple = (simple_weight(student.predicts, i, x, schedule) * l_simple).mean()
     l_vlb = l_vlb.mean()
-    loss = l_simple + config.lambda_vlb * schedule.T * l_vlb               # the sum over T indices
-    both = torch.stack([l_simple, l_vlb]).detach()
-    update(student, ema, optimizer, loss, both, step, config)              # line 7
+    loss = l_simple + config.lambda_vlb * schedule.T * l_vlb               # line 7: sum over T
+    logged = torch.stack([l_simple, l_vlb]).detach()
+    update(student, ema, optimizer, loss, logged, step, config)
     pool.advance(rows, teacher_out, schedule, generator)                   # line 8: the next B+
-    return both
+    return logged
 
 
-def update(student, ema, optimizer, loss, both, step, config):
+def update(student, ema, optimizer, loss, logged, step, config):
     """One step of Adam down the gradient of loss, and of ema towards student; all in place.
 
-    Several processes average their gradients, and the two losses that are logged, both (2,).
+    Several processes average their gradients, and the two losses that are logged (2,).
     """
     optimizer.zero_grad()
     loss.backward()
-    teachers.average_gradients(student.net.parameters(), both)
+    teachers.average_gradients(student.net.parameters(), logged)
     nn.utils.clip_grad_norm_(student.net.parameters(), 1.0)  # most are longer, and end with norm 1
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(step, config)
@@ -355,7 +355,8 @@ def train(config, losses=dkdm_loss):
     """
     teacher = teachers.load_teacher(config.teacher, config.device)
     config = config.fitted(teacher)
-    teacher = teacher.respaced(config.T).in_precision(config.precision)
+    teacher = teacher.respaced(config.T)
+    teacher = teacher.in_precision(config.precision)
     torch.manual_seed(config.seed)  # initial weights
     student = new_student(teacher, config.student, config.predicts, config.lambda_vlb > 0)
     student.net.train()

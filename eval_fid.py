@@ -4,7 +4,7 @@
     python eval_fid.py samples.npz --ref other.npz       against other images, or statistics
     python eval_fid.py samples.npz --features cifar10    offline, with a small network of ours
 
-boot.py --sample and teachers.py sample draw such files; a folder of PNGs does as well. A score
+boot.py --sample and teachers.py sample draw such files; a folder of pictures does, too. A score
 compares features of n images with those of a reference. Scores are comparable only where network,
 resizing, n and reference agree, so they are printed. FID falls as n grows; papers use 50,000.
 
@@ -14,13 +14,14 @@ resizing, n and reference agree, so they are printed. FID falls as n grows; pape
 
     score        what it is                                                        source (arXiv)
     FID          Frechet distance of two Gaussians fitted to pooled features       1706.08500
-    sFID         the same for features that know where in the image they are       2103.03841
+    sFID         the same for spatial features                                     2103.03841
     IS           exp of the mutual information of image and class                  1606.03498
     precision    share of samples near a reference image, see precision_recall     1904.06991
     recall       share of reference images near a sample                           1904.06991
     KID          squared MMD with a cubic kernel, unbiased                         1801.01401
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -32,7 +33,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import torchvision
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import nn
 from torchvision.models import inception
 from torchvision.ops import Conv2dNormActivation
@@ -242,53 +243,111 @@ def load_network(config, device):
 # Images
 
 
-def open_images(path):
-    """Images uint8 (N, 3, H, W) of an .npz or a folder, and {what: value} of what they are.
+NOTES = {".csv", ".db", ".html", ".ini", ".json", ".jsonl", ".md", ".tsv", ".txt", ".xml", ".yaml"}
+LOSSY = {"AVIF", "GIF", "JPEG", "JPEG2000", "MPO", "WEBP"}
 
-    Gray images get three equal channels. UserError if they are not 8-bit RGB or gray.
+
+def open_images(path):
+    """Images uint8 (N, 3, H, W) of a folder, .npz or .npy, and {what: value} of what they are.
+
+    Gray images get three equal channels. UserError if there are none that can be used.
     """
     if Path(path).is_dir():
-        pixels, made_by = read_folder(path), {}
+        pixels, about = read_folder(path)
     else:
-        arrays = read_npz(path)
-        pixels, made_by = arrays.get("arr_0", np.empty(0)), arrays.get("made_by", "{}")
-        made_by = json.loads(str(made_by))
-    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] not in (1, 3):
-        raise UserError(f"{path} has no images to score: give arr_0, uint8 (N, H, W, 3), or 1 for "
-                        f"gray (here: {pixels.dtype} {pixels.shape}); a checkpoint's images are "
-                        "drawn by boot.py --sample or teachers.py sample")
-    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).expand(-1, 3, -1, -1)
-    return images, made_by or {"images": str(path)}
+        arrays = read_arrays(path)
+        pixels = find_pixels(arrays, path)
+        about = {"images": str(path)}
+        with contextlib.suppress(KeyError, TypeError, ValueError):  # none, or another's
+            about = dict(json.loads(str(arrays["made_by"]))) or about
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).expand(-1, 3, -1, -1), about
 
 
-def read_npz(path):
-    """{name: array} of an .npz. UserError if it cannot be read."""
+def read_arrays(path):
+    """{name: array} of an .npz; an .npy is its arr_0. UserError if it cannot be read."""
     try:
-        with np.load(path) as arrays:
-            return dict(arrays)
+        content = np.load(path)
+        content = {"arr_0": content} if isinstance(content, np.ndarray) else dict(content)
+        return {name: x for name, x in content.items() if isinstance(x, np.ndarray)}
     except Exception as error:  # a broken file can fail in any way
-        raise UserError(f"{path} is not a readable .npz file ({one_line(error)}): give one, or a "
-                        "folder of PNGs") from None
+        raise UserError(f"{path} is no folder, and no .npz or .npy that can be read "
+                        f"({one_line(error).split('. ')[0]}): check the path") from None
+
+
+def find_pixels(arrays, path):
+    """Takes pixels out of arrays: arr_0 or the only one of four axes, uint8 (N, H, W, 1 or 3).
+
+    RGBA is laid on white. UserError, which says what is there, if it is of another kind.
+    """
+    found = one_line(", ".join(f"{name} {x.dtype} {x.shape}" for name, x in arrays.items()))
+    four = [name for name, x in arrays.items() if x.ndim == 4]
+    pixels = arrays.pop("arr_0" if "arr_0" in arrays or len(four) != 1 else four[0], np.empty(0))
+    if pixels.dtype != np.uint8 or pixels.size == 0 or pixels.shape[3:] not in {(1,), (3,), (4,)}:
+        raise UserError(f"{path} has {found or 'no arrays'}: give images as arr_0, uint8 "
+                        "(N, H, W, C) with C = 1 (gray), 3 (RGB) or 4 (RGBA); a checkpoint's are "
+                        "drawn by boot.py --sample or teachers.py sample")
+    return on_white(pixels) if pixels.shape[3] == 4 else pixels
+
+
+def on_white(rgba):
+    """Pixels uint8 (..., 3): rgba (..., 4) as it looks on a white page."""
+    colour, alpha = rgba[..., :3].astype(np.uint16), rgba[..., 3:].astype(np.uint16)
+    return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)  # rounded
 
 
 def read_folder(path):
-    """Pixels uint8 (N, H, W, 3) of all PNGs in a folder and its subfolders, in order of name."""
-    files = sorted(Path(path).rglob("*.png"))
-    if not files:
-        raise UserError(f"no .png images in {path} (JPEG would change the scores): check the path")
-    with Image.open(files[0]) as first:
-        W, H = first.size
+    """Pixels uint8 (N, H, W, 3) of a folder's pictures, and {what: value} of what they are."""
+    files, formats = list_files(path), set()
+    W, H = open_picture(files[0])[0].size
     pixels = np.empty((len(files), H, W, 3), np.uint8)
-    for file, row in zip(files, pixels, strict=True):
-        try:
-            with Image.open(file) as image:
-                if image.mode not in ("RGB", "L") or image.size != (W, H):
-                    raise ValueError(f"{image.mode} of {image.width} x {image.height}")
-                row[:] = np.asarray(image.convert("RGB"))
-        except Exception as error:  # a broken file can fail in any way
-            raise UserError(f"{file} is not 8-bit RGB or gray of {W} x {H} ({one_line(error)}): "
-                            "convert it, or take it away") from None
-    return pixels
+    for k, file in enumerate(files):
+        picture, format = open_picture(file)
+        if picture.size != (W, H):
+            raise UserError(f"{file} is not as large as {files[0]}: bring all to one size")
+        pixels[k] = picture
+        formats.add(format)
+    if formats & LOSSY:
+        warn(f"{path} has {' and '.join(formats & LOSSY)} pictures: lossy formats change scores")
+    return pixels, {"images": str(path), "format": " and ".join(sorted(formats))}
+
+
+def list_files(folder):
+    """Files in a folder and its subfolders, in order of name: all of them, to be read or refused.
+
+    Hidden files, empty folders and NOTES are left out, with a warning. UserError if no other is.
+    """
+    files, left_out, folders = [], [], [Path(folder)]
+    for place in folders:  # grows meanwhile
+        inside = list(place.iterdir())
+        left_out += [] if inside else [place]
+        for path in inside:
+            aside = path.name.startswith(".") or path.suffix.lower() in NOTES
+            (left_out if aside else folders if path.is_dir() else files).append(path)
+    if not files:
+        raise UserError(f"no pictures in {folder}: check the path")
+    if left_out:
+        names = one_line(", ".join(sorted(str(path.relative_to(folder)) for path in left_out)))
+        warn(f"{len(left_out)} left out of {folder}, hidden, empty or no picture: {names}")
+    return sorted(files)
+
+
+def open_picture(path):
+    """The picture in a file, RGB, as its camera was held, on white; and the name of its format.
+
+    UserError if it cannot be read, is animated, or has more than 8 bits a channel.
+    """
+    try:
+        with Image.open(path) as file:
+            frames = 1 if file.format == "MPO" else getattr(file, "n_frames", 1)  # MPO: a preview
+            if file.mode[0] in "IF" or frames > 1:  # Pillow would clip I and F
+                raise ValueError(f"mode {file.mode}, {frames} frames")
+            picture = ImageOps.exif_transpose(file)
+            if picture.has_transparency_data:
+                picture = Image.fromarray(on_white(np.asarray(picture.convert("RGBA"))))
+            return picture.convert("RGB"), file.format
+    except Exception as error:  # a broken file can fail in any way
+        raise UserError(f"{path} is not one picture with 8 bits a channel ({one_line(error)}): "
+                        "convert it, or take it away") from None
 
 
 def cifar10(folder, split="train"):
@@ -304,7 +363,7 @@ def cifar10(folder, split="train"):
         else:
             data = torchvision.datasets.CIFAR10(folder, train=split == "train", download=True)
             images, labels = data.data, np.array(data.targets)
-        if images.dtype != np.uint8 or images.shape != (len(labels), 32, 32, 3):
+        if images.dtype != np.uint8 or images.shape != (len(labels) or 1, 32, 32, 3):
             raise ValueError(f"arr_0 is {images.dtype} {images.shape}")
     except Exception as error:  # a broken file or download can fail in any way
         raise UserError(f"no CIFAR-10 {split} images in {folder} ({one_line(error)}): name their "
@@ -379,33 +438,43 @@ def read_statistics(arrays, path, network):
 def reference(config, network, device, size):
     """What samples of size (H, W) are compared with: (STATISTICS or some of them, what it is).
 
-    What is measured from images is kept in torch.hub's cache, under the hash of the pixels and of
-    the network. UserError if there is no such reference, or its images have another size.
+    UserError if there is no such reference, or its images have another size.
     """
     path = config.ref or (CIFAR10NET_TRAIN if config.features == "cifar10" else "")
-    about, published = {"reference": config.ref or f"{config.dataset} train"}, {}
-    arrays = read_npz(path) if path and not Path(path).is_dir() else {}
-    if "mu" in arrays:
-        published = read_statistics(arrays, path, network)
-        about |= {"count": int(arrays["count"])} if "count" in arrays else {}
-        about |= {"sha256": sha256(path)[:8]} if config.ref else {}
-        if "arr_0" not in arrays:
-            return published, about
-    images, _ = open_images(path) if path else cifar10(config.data)
-    (N, _, H, W), pixels = images.shape, pixel_hash(images)
-    if (H, W) != size:
+    about = {"reference": config.ref or f"{config.dataset} train"}
+    arrays = read_arrays(path) if path and not Path(path).is_dir() else {}
+    if "mu" not in arrays:  # images
+        images, what = open_images(path) if path else (cifar10(config.data)[0], {})
+        refuse_few(len(images), "the reference", network, config)
+        statistics, pixels = measure_once(images, config, network, device, size)
+        about |= {"count": len(images), "sha256": pixels[:8]}
+        about |= {"format": what["format"]} if "format" in what else {}
+        return statistics, about
+
+    statistics = read_statistics(arrays, path, network)
+    about |= {"count": int(arrays["count"])} if "count" in arrays else {}
+    about |= {"sha256": sha256(path)[:8]} if config.ref else {}
+    if any(x.ndim == 4 for x in arrays.values()):
+        images, _ = open_images(path)  # in ADM's files 10,000, and the statistics of many more
+        statistics = measure_once(images, config, network, device, size)[0] | statistics
+    return statistics, about
+
+
+def measure_once(images, config, network, device, size):
+    """STATISTICS of a reference's images (N, 3, H, W), and the hash of their pixels.
+
+    Kept in torch.hub's cache, under this and the network's. UserError if size is not (H, W).
+    """
+    if images.shape[2:] != size:
         raise UserError(f"{config.samples} has images of {size[1]} x {size[0]}, the reference of "
-                        f"{W} x {H}: make them equal")
-    if not published:
-        refuse_few(N, "the reference", network, config)
-        about |= {"count": N, "sha256": pixels[:8]}
+                        f"{images.shape[3]} x {images.shape[2]}: make them equal")
+    pixels = pixel_hash(images)
     cached = Path(torch.hub.get_dir(), "eval_fid", f"{pixels[:16]}-{network.sha256[:16]}.npz")
     if not cached.is_file():
         measured = measure(network, images, config.batch, device, "reference", REFERENCE_FEATURES)
         cached.parent.mkdir(parents=True, exist_ok=True)
-        save_statistics(cached, measured, network, N)
-    # ADM's reference files hold 10,000 images, and the statistics of many more
-    return read_statistics(read_npz(cached), cached, network) | published, about
+        save_statistics(cached, measured, network, len(images))
+    return read_statistics(read_arrays(cached), cached, network), pixels
 
 
 def refuse_few(count, who, network, config):
@@ -416,7 +485,7 @@ def refuse_few(count, who, network, config):
 
 
 def warn(text):
-    print(f"eval_fid.py: warning: {text}", file=sys.stderr)
+    print(f"warning: {text}", file=sys.stderr)
 
 
 # ------------------------------------------------------------------------------------------------
@@ -427,12 +496,12 @@ def warn(text):
 class Config(teachers.Options):
     """Scores a set of images against a reference: FID, sFID, IS, precision, recall, KID."""
 
-    samples: str = opt("", "what to score: a folder of PNGs, or an .npz with arr_0, uint8 "
-                           "(N, H, W, C)", positional=True)
+    samples: str = opt("", "what to score: a folder of pictures, or an .npz with arr_0, uint8 "
+                           "(N, H, W, C); transparent ones are laid on white", positional=True)
     dataset: str = opt("cifar10", "reference: the training images of this dataset",
                        choices=("cifar10",))
     data: str = opt("data", "its folder: torchvision's, downloaded if need be, or with train*.npz")
-    ref: str = opt("", "another reference: an .npz of images or statistics, or a folder of PNGs")
+    ref: str = opt("", "another reference: images as above, or an .npz of statistics")
     features: str = opt("inception", "feature network", choices=("inception", "cifar10"))
     inception_weights: str = opt("", "path of the Inception weights (default: downloaded once)")
     n: int = opt(None, "score only the first N images", 1)
@@ -447,6 +516,7 @@ def score(config):
 
     Raises UserError for bad input. Shows progress bars and warnings on stderr.
     """
+    teachers.one_process()
     device = teachers.pick_device(config.device)
     network, (images, about) = load_network(config, device), open_images(config.samples)
     found, _, H, W = images.shape

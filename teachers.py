@@ -899,7 +899,8 @@ def draw_images(model, config, draw, source, how, size=None):
             raise UserError(f"the images of {source} are not finite, though its weights are: the "
                             "network overflows; try --precision fp32, or a smaller --guidance")
         x = model.to_images(x).cpu()
-        images.append(to_uint8(x) if out.suffix == ".npz" and x.shape[1] in (1, 3) else x)
+        bare_latents = model.latents and model.pipeline is None
+        images.append(x if out.suffix == ".png" or bare_latents else to_uint8(x))
     images, speed = torch.cat(images), n / (time.monotonic() - began)
     if out.suffix == ".png":
         save_grid(out, images)

@@ -5,6 +5,7 @@ inputs and weights that are made here by formulas."""
 import copy
 import dataclasses
 import importlib
+import inspect
 import json
 import math
 import os
@@ -692,13 +693,17 @@ def test_the_same_images_score_the_same_in_whatever_file(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     images, npz, ref = some_images(), tmp_path / "images.npz", tmp_path / "ref.npz"
     np.savez(npz, arr_0=images)
-    scores, folder = score(npz), tmp_path / "pngs"
+    scores, folder = score(npz), tmp_path / "pictures"
     (folder / "more").mkdir(parents=True)
     for k, image in enumerate(images):
-        Image.fromarray(image).save(folder / ("more" if k > 5 else "") / f"{k:03d}.png")
+        name = f"{k:03d}.{('png', 'PNG', 'bmp', 'tga')[k % 4]}"
+        Image.fromarray(image).save(folder / ("more" if k > 5 else "") / name)
     assert list(scores) == ["FID", "sFID", "IS", "precision", "recall", "KID"]
     assert score(folder, batch=5) == pytest.approx(scores, rel=1e-5)
-    np.savez(ref, arr_0=images[:8])
+    np.save(tmp_path / "images.npy", images)
+    assert score(tmp_path / "images.npy") == scores
+    np.savez(ref, samples=np.pad(images[:8], [(0, 0)] * 3 + [(0, 1)], constant_values=255),
+             made_by="me")  # as score_sde calls them, and with alpha
     assert score(npz, n=8) == pytest.approx(score(ref), rel=1e-6)
     own = score(npz, ref=str(folder))
     assert abs(own["FID"]) < 1e-4 and abs(own["sFID"]) < 1e-3
@@ -719,6 +724,35 @@ def test_the_same_images_score_the_same_in_whatever_file(tmp_path, monkeypatch):
     np.savez(ref, **known, network=np.array("another"))
     with pytest.raises(UserError, match="ref.npz"):
         score(npz, ref=str(ref))
+
+
+def test_transparent_pictures_lie_on_white_and_no_file_is_skipped(tmp_path, capsys, monkeypatch):
+    """Red at half alpha has 255 - 128 of green and blue; a palette's and an RGB file's alpha."""
+    clear, solid, exif = (255, 0, 0, 128), (255, 0, 0, 255), Image.Exif()
+    pixels = np.array([[clear, solid], [(9, 9, 9, 0), (0, 0, 9, 255)]], np.uint8)
+    wanted = [[[255, 127, 127], [255, 0, 0]], [[255, 255, 255], [0, 0, 9]]]
+    assert eval_fid.on_white(pixels).tolist() == wanted
+    exif[274] = 6  # to be turned by 90 degrees to the right
+    Image.fromarray(pixels).rotate(90).save(tmp_path / "a.png", exif=exif)
+    palette = Image.fromarray(np.array([[0, 1], [2, 3]], np.uint8)).convert("P")
+    palette.putpalette([255, 0, 0, 255, 0, 0, 9, 9, 9, 0, 0, 9])
+    palette.save(tmp_path / "b.PNG", transparency=bytes([128, 255, 0, 255]))
+    opaque = Image.fromarray(pixels[..., :3])
+    opaque.save(tmp_path / "c.png", transparency=(9, 9, 9))
+    for name in ("notes.txt", ".DS_Store"):
+        (tmp_path / name).write_text("no picture")
+    (tmp_path / "empty").mkdir()
+    images, about = eval_fid.open_images(tmp_path)
+    assert images[:2].permute(0, 2, 3, 1).tolist() == [wanted] * 2 and about["format"] == "PNG"
+    assert images[2, :, 1, 0].tolist() == [255] * 3 and images[2, :, 0, 0].tolist() == [255, 0, 0]
+    assert ": .DS_Store, empty, notes.txt\n" in capsys.readouterr().err
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / ".hub"))
+    for k, image in enumerate(some_images()):
+        Image.fromarray(image).save(tmp_path / f"empty/{k}.jpg")
+    folder = str(tmp_path / "empty")
+    run("eval_fid.py", folder, *f"--ref {folder} --features cifar10 --allow-few".split())
+    shown = capsys.readouterr()
+    assert shown.out.count("format JPEG") == 2 and "lossy" in shown.err
 
 
 def test_a_score_tells_pictures_from_noise_and_says_of_what_it_is(tmp_path, capsys, monkeypatch):
@@ -917,6 +951,16 @@ def test_a_student_for_a_range_of_scales_starts_as_its_teacher_and_learns_w(tmp_
 # Runs
 
 
+def test_both_scripts_have_one_loop_and_one_update():
+    """Then diff boot.py dkdm.py shows the methods."""
+    for function in ("update", "learning_rate"):
+        one, other = (inspect.getsource(getattr(script, function)) for script in (boot, dkdm))
+        assert one == other
+    one, other = (inspect.getsource(script.train).partition("recent, since")[2].partition("ret")[0]
+                  for script in (boot, dkdm))
+    assert one.replace("BOOT", "DKDM").replace("teacher, ema", "teacher, pool, ema") == other
+
+
 @pytest.mark.parametrize("script", [boot, dkdm])
 def test_a_step_has_a_clipped_gradient_and_the_average_follows(script):
     student = SimpleNamespace(net=nn.Linear(4, 1, bias=False))
@@ -1085,6 +1129,15 @@ def test_a_loss_that_is_not_finite_leaves_the_last_good_save(tmp_path, monkeypat
     boot.load_student(tmp_path / "run/student.pt")  # refuses weights that are not finite
 
 
+def test_a_loss_that_is_not_finite_is_blamed_on_the_rate_only_once_something_was_learned():
+    fine, broken = torch.ones(2), torch.tensor([1.0, math.inf])
+    assert teachers.finite_mean([fine, 3 * fine], 10, "run") == [2, 2]
+    for recent, taken, says in (([fine, broken], 20, "step 20: lower --lr"),
+                                ([broken, fine], 2, "step 1: before anything was learned")):
+        with pytest.raises(UserError, match=says):
+            teachers.finite_mean(recent, taken, "run")
+
+
 # Two processes
 
 FEW = dict(precision="fp32", batch=8, steps=3, lr=0.1)
@@ -1175,6 +1228,17 @@ def test_two_processes_take_the_steps_of_one_with_both_halves_and_resume_exactly
     assert "processes was 2 and is 1" in line
 
 
+@pytest.mark.parametrize("line", [
+    "boot.py --sample cifar10", "teachers.py sample cifar10", "teachers.py convert cifar10 --out x",
+    "eval_fid.py x.npz"])
+def test_what_is_not_training_takes_one_process(tmp_path, monkeypatch, capsys, line):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(teachers, "processes", lambda: (0, 2))
+    assert "not by torchrun" in refused(capsys, *line.split(), *["--device", "cpu"]
+                                        * ("convert" not in line))
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_commands_work_as_written(tmp_path):
     """In processes of their own."""
     def command(script, *arguments):
@@ -1214,7 +1278,9 @@ BAD = {
         --teacher T.pt | no chain of T = 10
         --teacher nan.pt | not finite
         --teacher student.pt | boot.py --sample
-        --teacher t.pt --delta 0.98 | --t-min 0.02 plus --delta 0.98
+        --teacher t.pt --delta 0.98 | --t-min is 0.02, and must be from 1/1000 to --t-max 0.99 minus
+        --teacher t.pt --t-max 0.02 --t-min 0.99 | --t-min is 0.99
+        --teacher t.pt --t-min 0.0005 --delta 0.1 | from 1/1000
         --teacher plain.pt --guidance 2 | --guidance
         --teacher t.pt --out run | --resume
         --resume --out nothing | no run to resume
@@ -1236,13 +1302,23 @@ BAD = {
         sample ddpm-ip-cifar10 | in a browser
         sample t.pt --sampler ddpm --steps 2000 | 2000 DDPM steps
         sample t.pt --t-max 0.9 | go together
+        sample t.pt --t-max 0.02 --t-min 0.9 | must be above
+        sample t.pt --t-max 0.5 --t-min 0.5 --sampler dpm | must be above
+        sample t.pt --t-max 0.5 --t-min 0.0005 | at least 1/1000
         convert t.pt --out t.pt | give a new file
         convert bare.pt --arch cifar10 --out x.pt | with the keys""",
     "eval_fid.py --features cifar10": """
         cut.npz | cut.npz
-        float.npz | uint8
-        folder | no .png images
+        float.npz | arr_0 float32 (12, 32, 32, 3)
+        first.npz | images uint8 (12, 3, 32, 32)
+        none.npz | arr_0 uint8 (0, 32, 32, 3)
+        t.pt | t.pt has no arrays
+        folder | no pictures in folder
         mixed | mixed/b.png
+        deep | deep/a.png is not one picture with 8 bits a channel (mode I;16
+        moving | moving/a.gif
+        images.npz --allow-few --ref none.npz | none.npz has arr_0
+        images.npz --allow-few --ref folder | no pictures in folder
         large.npz | 64 x 64
         images.npz --n 13 | 12 images
         images.npz | --allow-few
@@ -1285,8 +1361,13 @@ def bad_files(tmp_path, monkeypatch, short):
     np.savez("large.npz", arr_0=some_images(size=64))
     np.savez("float.npz", arr_0=images / np.float32(255))
     Path("cut.npz").write_bytes(Path("images.npz").read_bytes()[:-2000])
-    Path("folder").mkdir()
-    Path("mixed").mkdir()
+    np.savez("first.npz", images=images.transpose(0, 3, 1, 2))
+    np.savez("none.npz", arr_0=images[:0])
+    for name in ("folder/empty", "mixed", "deep", "moving"):
+        Path(name).mkdir(parents=True)
+    Image.fromarray(np.zeros((32, 32), np.uint16)).save("deep/a.png")
+    frames = [Image.fromarray(image) for image in images]
+    frames[0].save("moving/a.gif", save_all=True, append_images=frames[1:])
     Image.fromarray(images[0]).save("mixed/a.png")
     Image.fromarray(images[0, :, :16]).save("mixed/b.png")
 

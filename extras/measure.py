@@ -25,7 +25,6 @@ import boot
 import dkdm
 import eval_fid
 import teachers
-from extras import train_teacher
 from teachers import UserError, opt
 
 TAKES = {  # what each command takes besides its name
@@ -134,9 +133,11 @@ def errors(config):
 
 def mix(config):
     """Writes config.out; returns how many images are real. UserError for other images."""
-    images, labels = train_teacher.read_images(train_teacher.Config(config.images))
-    if images.shape[1:] != (3, 32, 32) or labels is None:
+    arrays = eval_fid.read_arrays(config.images)
+    images = torch.from_numpy(eval_fid.find_pixels(arrays, config.images)).permute(0, 3, 1, 2)
+    if images.shape[1:] != (3, 32, 32) or "arr_1" not in arrays:
         raise UserError(f"{config.images} has no images of 3 x 32 x 32 with labels")
+    labels = torch.from_numpy(arrays["arr_1"])
     real, real_labels = eval_fid.cifar10(config.data)
     n = round(config.share * len(images))
     rows = np.random.default_rng(config.seed).choice(len(real), n, replace=False)

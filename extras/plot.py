@@ -66,7 +66,8 @@ def plot(config):
         ax.grid(alpha=0.3, which="both")
         ax.legend()
     try:
-        figure.savefig(config.out, dpi=120)
+        kind = Path(config.out).suffix[1:] or "png"
+        teachers.write(config.out, lambda file: figure.savefig(file, dpi=120, format=kind))
     except ValueError as error:
         raise UserError(f"--out {config.out}: {one_line(error)}") from None
     plt.close(figure)

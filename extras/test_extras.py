@@ -111,6 +111,8 @@ def read(**options):
 def test_subfolders_are_classes_and_pictures_become_squares_that_stand_upright(tmp_path):
     folder = picture_folder(tmp_path / "pets", "dogs/a.png", "cats/b.png", "cats/c.jpg", ".x/d.png")
     images, labels = read(data=folder, size=16)
+    picture_folder(tmp_path / "pets", "cats/more/d.GIF", "cats/e.tga", "dogs/f", format="PNG")
+    assert read(data=folder, size=16)[1].tolist() == [0, 0, 0, 0, 1, 1]
     assert images.shape == (3, 3, 16, 16) and labels.tolist() == [0, 0, 1]  # cats come first
     assert images[:, 0, :, 0].min() > 200 and images[:, 0, :, 4:].max() < 50  # red: a sixth
     exif = Image.Exif()
@@ -120,12 +122,24 @@ def test_subfolders_are_classes_and_pictures_become_squares_that_stand_upright(t
     assert images[:, 0, :8].min() > 200 and images[:, 0, 12:].max() < 50
 
 
-def test_npz_files_are_joined_without_the_test_images(tmp_path):
+def test_what_is_transparent_is_white_when_a_picture_shrinks(tmp_path):
+    """Magenta that alpha has erased, beside green: no magenta at the edge."""
+    pixels = np.full((8, 8, 4), (255, 0, 255, 0), np.uint8)
+    pixels[:, 4:] = (0, 200, 0, 255)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    image, = read(data=str(tmp_path), size=4)[0]
+    assert (image[1] > 190).all() and image[:, 0, 0].tolist() == [255] * 3
+
+
+def test_npz_files_are_joined_without_the_test_images(tmp_path, capsys):
     pixels, labels = some_images(30, 8), np.arange(30) % 4
     for k, name in enumerate(("train-0", "train-1", "test-0")):
         part = slice(10 * k, 10 * k + 10)
-        np.savez(tmp_path / f"{name}.npz", arr_0=pixels[part], arr_1=labels[part])
+        names = ("arr_0", "arr_1") if k else ("images", "labels")
+        values = pixels[part], labels[part].astype(int if k else np.float32)
+        np.savez(tmp_path / f"{name}.npz", **dict(zip(names, values, strict=True)), made_by="me")
     images, found = read(data=str(tmp_path))
+    assert "test images: test-0.npz" in capsys.readouterr().err
     assert np.array_equal(images.permute(0, 2, 3, 1), pixels[:20])
     assert found.tolist() == labels[:20].tolist()
     assert read(data=str(tmp_path / "test-0.npz"), size=4)[0].shape == (10, 3, 4, 4)
@@ -159,6 +173,9 @@ def test_a_run_resumed_equals_one_never_stopped_and_leaves_a_teacher(tmp_path, s
         train_teacher.train(dataclasses.replace(config, out=out))
     monkeypatch.setattr(train_teacher, "training_step", step)
     train_teacher.train(train_teacher.Config.parse(["--out", out, "--resume"]))
+    np.savez(tmp_path / "images.npz", arr_0=some_images(21, 8), arr_1=np.arange(21) % 3)
+    with pytest.raises(UserError, match="SHA-256 of the data was"):  # one picture more
+        train_teacher.train(train_teacher.Config.parse(["--out", out, "--resume"]))
     one, two = (teachers.read(Path(folder) / "last.pt") for folder in (config.out, out))
     assert [row["simple"] for row in one["log"]] == [row["simple"] for row in two["log"]]
     for part in ("net", "ema"):
@@ -190,28 +207,40 @@ def test_a_teacher_is_optimized_exactly_as_a_student_of_dkdm(tmp_path, short, mo
 @pytest.mark.parametrize(("options", "says"), [
     ("", "give --data or --dataset"), ("--dataset imagenet", "--dataset"), ("--steps 0", "--steps"),
     ("--data nowhere", "nowhere"), ("--data nowhere.npz", "nowhere.npz"),
-    ("--data empty", "no usable images in empty"), ("--data broken --size 8", "broken/cats/3.png"),
-    ("--data deep", "deep/a.png: mode I;16"), ("--data sizes", "several sizes need --size"),
-    ("--data cut.npz", "cut.npz"), ("--data float.npz", "arr_0 is float64"),
-    ("--data nothing.npz", "arr_0 is not a file"), ("--data minus.npz", "arr_1 is int64 (4,)"),
-    ("--data few.npz", "arr_1 is int64 (3,)"),
+    ("--data empty", "no pictures in empty"), ("--data broken --size 8", "broken/cats/3.png"),
+    ("--data deep", "mode I;16"), ("--data sizes", "several sizes need --size"),
+    ("--data cut.npz", "cut.npz"), ("--data float.npz", "arr_0 float64"),
+    ("--data none.npz", "arr_0 uint8 (0, 8, 8, 3)"), ("--data two.npz", "masks uint8 (4, 8, 8, 3)"),
+    ("--data more.npz", "more.npz also has arr_1, arr_2"), ("--data names.npz", "arr_1 of names"),
+    ("--data minus.npz", "[-1, 0, 1, 2]"), ("--data gap.npz", "[1, 3]"),
+    ("--data few.npz", "int64 (3,)"), ("--data half", "half/a.npz and half/b.npz differ"),
+    ("--data beside", "beside/a.png lies beside subfolders"), ("--data kinds", "kinds/a.png"),
+    ("--data below", "has one subfolder, train"), ("--data text", "text/a.heic"),
+    ("--data tests", "no .npz files but test*.npz"),
     ("--data good.npz --size 9", "tiny does not fit images of 3 x 9 x 9"),
     ("--data good.npz --out empty", "--resume"), ("--out empty --resume", "no run to resume"),
 ])
 def test_bad_input_is_refused_in_one_line(tmp_path, capsys, monkeypatch, options, says):
     monkeypatch.chdir(tmp_path)
-    for name in ("empty", "deep"):
-        Path(name).mkdir()
+    for name in ("empty/nothing", "deep", "half", "text", "tests"):
+        Path(name).mkdir(parents=True)
     Image.fromarray(np.zeros((8, 8), np.uint16)).save("deep/a.png")
     picture_folder(Path("sizes"), "a.png")
     Image.new("RGB", (30, 40)).save("sizes/b.png")
-    picture_folder(Path("broken"), "cats/2.png", "cats/3.png")
+    picture_folder(Path(), "broken/cats/2.png", "broken/cats/3.png", "beside/a.png",
+                   "beside/cats/b.png", "kinds/a.png", "below/train/cats/a.png",
+                   "below/train/dogs/b.png")
+    Path("text/a.heic").write_text("what Pillow cannot read")
     Path("broken/cats/3.png").write_bytes(Path("broken/cats/2.png").read_bytes()[:-60])
     images = some_images(4, 8)
-    for name, arrays in dict(float=[images / 255], good=[images, [0, 1, 2, 0]],
-                             minus=[images, [0, 1, 2, -1]], few=[images, [0, 1, 2]]).items():
+    for name, arrays in {
+            "float": [images / 255], "good": [images, [0, 1, 2, 0]], "none": [images[:0]],
+            "minus": [images, [0, 1, 2, -1]], "gap": [images, [1, 3, 1, 3]],
+            "few": [images, [0, 1, 2]], "names": [images, list("abca")],
+            "more": [images, [0, 1, 2, 0], [0, 1, 2, 0]], "half/a": [images, [0, 1, 2, 0]],
+            "half/b": [images], "kinds/b": [images], "tests/test": [images]}.items():
         np.savez(f"{name}.npz", *arrays)
-    np.savez("nothing.npz", images=images)
+    np.savez("two.npz", images=images, masks=images)
     Path("cut.npz").write_bytes(Path("good.npz").read_bytes()[:-200])
     before = sorted(Path().rglob("*"))
     monkeypatch.setitem(test_core.SCRIPTS, "train_teacher.py", train_teacher)
@@ -235,6 +264,16 @@ def test_the_feature_network_trains_and_its_statistics_fit_it(tmp_path, monkeypa
     assert abs(scores["FID-cifar10net@600"]) < 1e-3 and scores["recall-cifar10net@600"] > 0.99
     with pytest.raises(teachers.UserError, match="new file"):
         train_features.train(config)
+
+
+@pytest.mark.parametrize(("n", "says"), [(0, r"uint8 \(0, 32"), (5, "has 5 training images")])
+def test_the_feature_network_needs_images(tmp_path, n, says):
+    for name in ("train", "test"):
+        np.savez(tmp_path / f"{name}.npz", some_images(n, 32), np.zeros(n, int))
+    with pytest.raises(UserError, match=says):
+        train_features.train(train_features.Config(str(tmp_path), out=str(tmp_path / "net.pt"),
+                                                   device="cpu"))
+    assert not (tmp_path / "net.pt").exists()
 
 
 # ------------------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ def train(config):
 
     UserError if one of the files exists, and for data that cannot be read.
     """
+    teachers.one_process()
     out, device = Path(config.out), teachers.pick_device(config.device)
     statistics = out.with_name(f"{out.stem}_train.npz")
     if out.exists() or statistics.exists() or not out.parent.is_dir():
@@ -45,6 +46,9 @@ def train(config):
                         f"{statistics.name}")
     images, labels = eval_fid.cifar10(config.data)
     test_images, test_labels = eval_fid.cifar10(config.data, "test")
+    if len(images) < config.batch:
+        raise UserError(f"--data {config.data} has {len(images)} training images, fewer than "
+                        "--batch: lower it")
     torch.manual_seed(config.seed)
     net = eval_fid.Cifar10Net().to(device, memory_format=torch.channels_last)
     steps = len(images) // config.batch

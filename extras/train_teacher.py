@@ -15,25 +15,24 @@ run repeats its batches exactly.
 import copy
 import dataclasses
 import math
-import os
 import time
 from dataclasses import dataclass
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import numpy as np
 import torch
 import torchvision
-from PIL import Image, ImageOps
 from torch.distributions import Normal, kl_divergence
-from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 from tqdm import tqdm
 
+import eval_fid
 import teachers
 import unet
 import vit
 from dkdm import LOSSES, PICTURE, SAVES, new_network, update
-from teachers import UserError, opt, per_sample
+from teachers import UserError, one_line, opt, per_sample
 
 # ------------------------------------------------------------------------------------------------
 # Data
@@ -41,26 +40,7 @@ from teachers import UserError, opt, per_sample
 DATASETS = {"cifar10": torchvision.datasets.CIFAR10, "mnist": torchvision.datasets.MNIST,
             "fashion-mnist": torchvision.datasets.FashionMNIST,
             "celeba": torchvision.datasets.CelebA}
-
-
-class PictureFolder(torchvision.datasets.ImageFolder):
-    """Pictures in a folder, a class in each subfolder; without subfolders, one class for all."""
-
-    def find_classes(self, directory):
-        names = sorted(entry.name for entry in os.scandir(directory)
-                       if entry.is_dir() and not entry.name.startswith("."))
-        return names, {name: k for k, name in enumerate(names or [""])}
-
-
-def open_picture(path):
-    """The picture in a file as its camera was held, in RGB. UserError if it cannot be read."""
-    try:
-        with Image.open(path) as picture:
-            if picture.mode[0] in "IF":  # Pillow would make it white
-                raise ValueError(f"mode {picture.mode}, not 8 bits a channel: convert it")
-            return ImageOps.exif_transpose(picture).convert("RGB")
-    except Exception as error:  # a broken file can fail in any way
-        raise UserError(f"{path}: {teachers.one_line(error)}") from None
+LABELS = {"arr_1", "label", "labels", "targets", "y"}  # what they may be called in an .npz
 
 
 def read_images(config):
@@ -75,41 +55,89 @@ def read_images(config):
     if not config.data and not config.dataset:
         raise UserError("no data to train on: give --data or --dataset, see --help")
     path = Path(config.data or "data")
-    files = [file for file in sorted(path.glob("*.npz")) if not file.name.startswith("test")]
     try:
         if config.dataset:
-            dataset = DATASETS[config.dataset](path, transform=transform, download=True)
-        elif files or path.suffix == ".npz":
-            return read_npz(files or [path], transform)
+            items = DATASETS[config.dataset](path, download=True)
+            labels = getattr(items, "targets", None)  # CelebA has attributes instead of classes
         else:
-            dataset = PictureFolder(path, transform, loader=open_picture)
-        # A few images are read sooner than worker processes start.
-        workers = min(4, os.cpu_count()) if len(dataset) >= 5000 else 0
-        loader = DataLoader(dataset, 32, num_workers=workers)
-        images = torch.cat([batch for batch, _ in tqdm(loader, desc=f"reading {path}")])
-        labels = getattr(dataset, "targets", None)  # CelebA has attributes instead of classes
+            items = eval_fid.list_files(path) if path.is_dir() else [path]
+            if not path.is_dir() or any(file.suffix.lower() == ".npz" for file in items):
+                return read_npz(path, items, transform)
+            labels = labels_of(items, path)
+
+        def read(k):
+            picture, _ = items[k] if config.dataset else eval_fid.open_picture(items[k])
+            return transform(picture)
+
+        with ThreadPool() as pool:  # several pictures are decoded at once
+            progress = tqdm(pool.imap(read, range(len(items))), f"reading {path}", len(items))
+            images = torch.stack(list(progress))
         return images, labels if labels is None else torch.as_tensor(labels)
+    except UserError:
+        raise
     except Exception as error:  # broken data can fail in any way
-        why = teachers.one_line(str(error).strip().split("\n")[-1])  # a worker's has a traceback
-        raise UserError(f"no usable images in {path} ({why}): see --data in --help; pictures of "
-                        "several sizes need --size") from None
+        raise UserError(f"no usable images in {path} ({one_line(error)}): see --data in --help; "
+                        "pictures of several sizes need --size") from None
 
 
-def read_npz(files, transform):
-    """Images and labels, as read_images() returns them, of .npz files, which are joined."""
-    parts = [np.load(file) for file in files]
-    images = np.concatenate([part["arr_0"] for part in parts])
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
-        raise ValueError(f"arr_0 is {images.dtype} {images.shape}, not uint8 (N, H, W, 1 or 3)")
-    images = torch.from_numpy(images).permute(0, 3, 1, 2)
-    images = torch.cat([transform(part) for part in images.split(1000)]).contiguous()
-    if "arr_1" not in parts[0]:
+def labels_of(files, folder):
+    """Labels of picture files, a list: those of the folder's subfolders in order of name, or all 0.
+
+    UserError for files beside subfolders, and for classes that may lie deeper.
+    """
+    places = [file.relative_to(folder).parent.parts for file in files]
+    classes = sorted({place[:1] for place in places})
+    if len(classes) > 1 and () in classes:
+        raise UserError(f"{files[places.index(())]} lies beside subfolders, which are classes: put "
+                        "it into one, or all pictures into one folder")
+    if len(classes) == 1 and len(set(places)) > 1:
+        raise UserError(f"{folder} has one subfolder, {classes[0][0]}, which has others: give that "
+                        "as --data if they are the classes, or put all pictures into one folder")
+    if len(classes) > 1:
+        tqdm.write("classes: " + one_line(", ".join(name for name, in classes)))
+    return [classes.index(place[:1]) for place in places]
+
+
+def read_npz(path, files, transform):
+    """Images and labels, as read_images() returns them, of path's .npz files, joined.
+
+    Of a folder's, test* are left out. UserError for what is neither images nor labels, and for
+    labels that are not 0, 1, 2, ... without gaps.
+    """
+    if path.is_dir():
+        for file in files:
+            if file.suffix.lower() != ".npz" or file.parent != path:
+                raise UserError(f"{file} is there beside .npz files: take it or them away")
+    test = [file for file in files if file != path and file.name.startswith("test")]
+    train = [file for file in files if file not in test]
+    if not train:
+        raise UserError(f"{path} has no .npz files but test*.npz: give others, or one by its name")
+    if test:
+        names = one_line(", ".join(file.name for file in test))
+        eval_fid.warn(f"{len(test)} left out of {path}, test images: {names}")
+    images, labels = [], []
+    for file in train:
+        arrays = eval_fid.read_arrays(file)
+        pixels = torch.from_numpy(eval_fid.find_pixels(arrays, file)).permute(0, 3, 1, 2)
+        images.append(torch.cat([transform(part) for part in pixels.split(1000)]))
+        others = [name for name, x in arrays.items() if x.ndim]  # made_by is a single text
+        if len(others) > 1 or not LABELS.issuperset(others):
+            raise UserError(f"{file} also has {', '.join(others)}: call labels arr_1, and take "
+                            "other arrays away")
+        labels += [arrays[name] for name in others]
+        if images[-1].shape[1:] != images[0].shape[1:] or len(labels) not in (0, len(images)):
+            raise UserError(f"{train[0]} and {file} differ in size, in colour or in having labels")
+        if others and (labels[-1].shape != (len(pixels),) or labels[-1].dtype.kind not in "biuf"):
+            raise UserError(f"{others[0]} of {file} is {labels[-1].dtype} {labels[-1].shape}: give "
+                            f"a whole number for each of {len(pixels)} images")
+    images = torch.cat(images).contiguous()
+    if not labels:
         return images, None
-    labels = np.concatenate([part["arr_1"] for part in parts])
-    if labels.dtype.kind not in "iu" or labels.shape != (len(images),) or labels.min() < 0:
-        raise ValueError(f"arr_1 is {labels.dtype} {labels.shape}, not a whole number from 0 on "
-                         "for each image")
-    return images, torch.from_numpy(labels.astype(np.int64))
+    classes, numbers = np.unique(np.concatenate(labels), return_inverse=True)
+    if not np.array_equal(classes, range(len(classes))):
+        raise UserError(f"the labels in {path} are {one_line(classes.tolist())}: number them 0, 1, "
+                        "2, ... without gaps, or leave them out")
+    return images, torch.from_numpy(numbers)
 
 
 # ------------------------------------------------------------------------------------------------
@@ -164,9 +192,9 @@ def training_step(model, ema, images, labels, optimizer, step, config, generator
     simple, vlb = hybrid_loss(out, image, x, noise, i, schedule, model.predicts)
     simple, vlb = simple.mean(), vlb.mean()
     loss = simple + 0.001 * schedule.T * vlb  # the sum over T indices
-    both = torch.stack([simple, vlb]).detach()
-    update(model, ema, optimizer, loss, both, step, config)
-    return both
+    logged = torch.stack([simple, vlb]).detach()
+    update(model, ema, optimizer, loss, logged, step, config)
+    return logged
 
 
 # ------------------------------------------------------------------------------------------------
@@ -179,8 +207,9 @@ class Config(teachers.RunOptions):
 
     data: str = opt("", "a folder of pictures, its subfolders, if any, the classes, in "
                         "alphabetical order; or an .npz with arr_0 uint8 (N, H, W, C) and, for "
-                        "classes, arr_1 (N,); or a folder of such files, of which test*.npz are "
-                        "left out. With --dataset, where its files are (default: data)")
+                        "classes, arr_1 (N,), 0, 1, 2, ...; or a folder of such files, of which "
+                        "test*.npz are left out. What is transparent is laid on white. With "
+                        "--dataset, where its files are (default: data)")
     dataset: str = opt("", "one of torchvision's, downloaded if it is not in --data",
                        choices=tuple(DATASETS))
     size: int = opt(None, "pixels of a side: images are resized, and the middle square is kept "
