@@ -282,10 +282,11 @@ def test_the_feature_network_needs_images(tmp_path, n, says):
 PIPELINES = ("ddpm", "classes", "ldm", "sd", "if")
 
 
-def build_pipeline(family, predicts):
+def build_pipeline(family, predicts, folder):
     """A random pipeline: ddpm (pixels), classes (pixels, labels), ldm (VQ latents), sd (KL latents,
     prompts), if (pixels, prompts, learned variance)."""
     import diffusers
+    import tokenizers
     import transformers
     torch.manual_seed(0)
     small = dict(sample_size=8, layers_per_block=1, block_out_channels=(8, 8), norm_num_groups=4,
@@ -309,26 +310,33 @@ def build_pipeline(family, predicts):
             diffusers.DDIMScheduler(prediction_type=predicts, **betas))
     elif family == "if":
         pieces = ["<pad>", "</s>", "<unk>", "\u2581", *string.ascii_lowercase]
+        tokenizer = tokenizers.Tokenizer(
+            tokenizers.models.Unigram([(piece, -1.0) for piece in pieces], 2))
+        tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+        tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
+            single="$A </s>", special_tokens=[("</s>", 1)])
         pipeline = diffusers.IFPipeline(
-            transformers.T5Tokenizer(vocab=[(piece, -1.0) for piece in pieces], extra_ids=0),
+            transformers.T5TokenizerFast(tokenizer_object=tokenizer, extra_ids=0),
             transformers.T5EncoderModel(transformers.T5Config(
                 vocab_size=len(pieces), d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)),
             diffusers.UNet2DConditionModel(
                 in_channels=3, out_channels=6, encoder_hid_dim=16, addition_embed_type="text",
                 addition_embed_type_num_heads=2, **cross),
             diffusers.DDPMScheduler(beta_schedule="squaredcos_cap_v2",
-                                    variance_type="learned_range", thresholding=True),
+                                    variance_type="learned_range", thresholding=True,
+                                    sample_max_value=1.5),
             None, None, None, requires_safety_checker=False)
     else:
         letters = string.ascii_lowercase
         pieces = [*letters, *(c + "</w>" for c in letters), "<|startoftext|>", "<|endoftext|>"]
+        (folder / "vocab.json").write_text(json.dumps({c: k for k, c in enumerate(pieces)}))
+        (folder / "merges.txt").write_text("#version: 0.2\n")
         pipeline = diffusers.StableDiffusionPipeline(
             diffusers.AutoencoderKL(latent_channels=4, **auto),
             transformers.CLIPTextModel(transformers.CLIPTextConfig(
                 vocab_size=len(pieces), max_position_embeddings=12, bos_token_id=52,
                 eos_token_id=53, **text)),
-            transformers.CLIPTokenizer({piece: k for k, piece in enumerate(pieces)}, [],
-                                       model_max_length=12),
+            transformers.CLIPTokenizer.from_pretrained(folder, model_max_length=12),
             diffusers.UNet2DConditionModel(in_channels=4, out_channels=4, **cross),
             diffusers.DDIMScheduler(prediction_type=predicts, **betas),
             None, None, requires_safety_checker=False)
@@ -349,7 +357,7 @@ def saved(tmp_path_factory):
 
     @functools.cache
     def make(family, predicts="epsilon"):
-        pipeline, path = build_pipeline(family, predicts), folder / f"{family}-{predicts}"
+        pipeline, path = build_pipeline(family, predicts, folder), folder / f"{family}-{predicts}"
         pipeline.save_pretrained(path)
         return pipeline, f"diffusers:{path}", str(prompts) if "tokenizer" in dir(pipeline) else ""
     return make
@@ -380,22 +388,79 @@ def test_x0_is_that_of_diffusers_schedulers(saved, family, predicts):
             torch.testing.assert_close(x0, wanted, rtol=2e-3, atol=1e-4)
 
 
-def test_the_learned_variance_is_that_of_diffusers(saved):
-    pipeline, teacher = load(saved, "if")
-    options = dict(pipeline.scheduler.config, thresholding=False)
-    scheduler = type(pipeline.scheduler).from_config(options)
-    x, embedding, c = torch.randn(2, 3, 8, 8), teacher.net.features[[0, 1]], torch.tensor([0, 1])
-    for i in (1, 500, 990):
-        with torch.no_grad():
-            out = pipeline.unet(x, i, embedding).sample
+def converted(folder, scheduler, **network):
+    """(a network of one block, the model that a checkpoint of it with that scheduler holds)."""
+    import diffusers
+    torch.manual_seed(0)
+    settings = dict(sample_size=8, layers_per_block=1, block_out_channels=[8], norm_num_groups=4,
+                    down_block_types=["DownBlock2D"], up_block_types=["UpBlock2D"])
+    net = diffusers.UNet2DModel(**settings | network).eval()
+    diffusers.DDPMPipeline(net, scheduler).save_pretrained(folder)
+    diffusers_teacher.pipeline_index.cache_clear()
+    return net, teachers.build(diffusers_teacher.convert(f"diffusers:{folder}"), str(folder))
+
+
+@pytest.mark.parametrize("settings", [
+    {}, {"variance_type": "fixed_large"}, {"variance_type": "learned_range"},
+    {"clip_sample": False}, {"clip_sample_range": 3.0}, {"trained_betas": [0.01, 0.1, 0.3, 0.5]},
+    {"thresholding": True, "dynamic_thresholding_ratio": 0.9, "sample_max_value": 1.5},
+    {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "sample"},
+    {"beta_schedule": "sigmoid", "prediction_type": "v_prediction"},
+    {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction"}])
+def test_an_ancestral_step_is_that_of_diffusers(tmp_path, settings):
+    """From one x and one noise: the predicted image, as it is clipped there, and the next x."""
+    diffusers = pytest.importorskip("diffusers")
+    scheduler = diffusers.DDPMScheduler(**settings)
+    T, learned = len(scheduler.alphas_cumprod), settings.get("variance_type") == "learned_range"
+    net, model = converted(tmp_path, scheduler, out_channels=6 if learned else 3)
+    assert model.schedule.T == T and model.learned_sigma == learned
+    scheduler.set_timesteps(timesteps=list(range(T))[::-1])
+    for i in (T - 1, T // 2, 1, 0):
+        x, index = torch.randn(2, 3, 8, 8), torch.full((2,), i)
         generator = torch.Generator().manual_seed(0)
-        wanted = scheduler.step(out, i, x, generator=generator).prev_sample
-        z = torch.randn(x.shape, generator=generator.manual_seed(0))
-        index = torch.full((2,), i)
-        mean, log_variance, _, _ = teacher.schedule.p_mean_variance(
-            teacher.eps_form(x, index, c), x, index)
-        found = mean + (log_variance / 2).exp() * z
-        torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)
+        with torch.no_grad():
+            wanted = scheduler.step(net(x, i).sample, i, x, generator=generator)
+        z = torch.randn(x.shape, generator=generator.manual_seed(0)) * (i > 0)
+        mean, log_variance, x0, _ = model.schedule.p_mean_variance(
+            model.eps_form(x, index), x, index)
+        zero_snr = i == T - 1 and "rescale_betas_zero_snr" in settings
+        torch.testing.assert_close(x0, wanted.pred_original_sample, rtol=2e-3,
+                                   atol=0.02 if zero_snr else 2e-4)
+        if not zero_snr:  # there 0 is replaced, and x is not wholly drawn anew
+            torch.testing.assert_close(mean + (log_variance / 2).exp() * z, wanted.prev_sample,
+                                       rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("kind", "settings", "clip", "lines"), [
+    ("DDPM", {}, 1.0, []),
+    ("DDIM", {}, 1.0, ["variance: fixed_small, since DDIMScheduler has none"]),
+    ("PNDM", {}, False, ["variance: fixed_small, since PNDMScheduler has none",
+                         "clipping: none, since PNDMScheduler has none"]),
+    ("DDIM", {"clip_sample_range": 2, "variance_type": "fixed_large"}, 2.0, []),
+    ("EulerDiscrete", {"clip_sample": True, "variance_type": "fixed_small"}, 1.0, [
+        "clipping: to 1.0, as clip_sample says, though EulerDiscreteScheduler ignores it"]),
+    ("DPMSolverMultistep", {"clip_sample": False, "sample_max": 2}, False, [
+        "left out: sample_max, which DPMSolverMultistepScheduler does not know",
+        "variance: fixed_small, since DPMSolverMultistepScheduler has none"]),
+    ("DDPM", {"rescale_betas_zero_snr": True}, 1.0, [
+        "noise levels: the last is 2.0e-09 instead of 0.0e+00, above 0 and below the one before"]),
+    ("EulerDiscrete", {"rescale_betas_zero_snr": True, "clip_sample": False}, False, [
+        "noise levels: the last is 2.0e-09 instead of 6.0e-08, above 0 and below the one before",
+        "variance: fixed_small, since EulerDiscreteScheduler has none"]),
+    ("DDPM", {"trained_betas": [0.1, 0.2]}, 1.0, ["noise levels: 2, though num_train_timesteps is "
+                                                  "1000"])])
+def test_what_a_scheduler_leaves_open_is_said(tmp_path, capsys, kind, settings, clip, lines):
+    """Settings are used that the class ignores, as those of the one that it took the place of."""
+    diffusers = pytest.importorskip("diffusers")
+    scheduler = getattr(diffusers, kind + "Scheduler").from_config(settings)
+    _, model = converted(tmp_path, scheduler)
+    assert capsys.readouterr().out.splitlines() == lines
+    schedule, levels = model.schedule, scheduler.alphas_cumprod.double()
+    assert schedule.clip == clip and type(schedule.clip) is type(clip)
+    assert schedule.variance == settings.get("variance_type", "fixed_small")
+    assert torch.equal(schedule.alphas_cumprod[:-1], levels[:-1])
+    last = schedule.alphas_cumprod[-1]
+    assert last == levels[-1] or 0 < last <= 2**-24 and "rescale_betas_zero_snr" in settings
 
 
 @pytest.mark.parametrize("family", PIPELINES)
@@ -403,9 +468,7 @@ def test_ddim_is_that_of_diffusers_step_by_step(saved, family):
     """From the same noise, guided where there are prompts: the inputs of each call, the image."""
     import diffusers
     pipeline, teacher = load(saved, family)
-    options = dict(pipeline.scheduler.config, steps_offset=0, set_alpha_to_one=True,
-                   timestep_spacing="leading", thresholding=False,
-                   clip_sample=teacher.schedule.clip, variance_type="fixed_small")
+    options = dict(pipeline.scheduler.config, steps_offset=0, set_alpha_to_one=True)
     scheduler = diffusers.DDIMScheduler.from_config(options)
     scheduler.set_timesteps(5)
     x, C = torch.randn(2, *teacher.image_shape), teacher.image_shape[0]
@@ -446,12 +509,67 @@ def test_images_are_those_of_the_whole_stable_diffusion_pipeline(saved):
     torch.testing.assert_close((images / 2 + 0.5).clamp(0, 1), wanted, rtol=1e-3, atol=1e-3)
 
 
-def test_latents_are_scaled_as_the_autoencoder_says(saved):
-    pipeline, teacher = load(saved, "ldm")
-    images = torch.rand(5, 3, 16, 16) * 2 - 1
+@pytest.mark.parametrize(("family", "settings"), [
+    ("ldm", {}), ("sd", {"scaling_factor": 0.36, "shift_factor": 0.12}),
+    ("sd", {"latents_mean": [0.1, -0.2, 0.3, 0.4], "latents_std": [1.0, 2.0, 0.5, 3.0]})])
+def test_latents_are_scaled_as_the_autoencoder_says(saved, monkeypatch, family, settings):
+    """As the library trains Stable Diffusion 3 with a shift, and XL with means."""
+    pipeline, teacher = load(saved, family)
+    vae = copy.deepcopy(pipeline.vqvae if family == "ldm" else pipeline.vae)
+    vae.register_to_config(**settings)
+    monkeypatch.setattr(diffusers_teacher, "autoencoder", lambda name: vae)
     with torch.no_grad():
-        latents, wanted = pipeline.vqvae.encode(images).latents, pipeline.vqvae(images).sample
-    torch.testing.assert_close(teacher.to_images(latents * 0.5), wanted, rtol=1e-4, atol=1e-5)
+        z = vae.encode(torch.rand(5, 3, 16, 16) * 2 - 1)
+        z = z.latents if family == "ldm" else z.latent_dist.mean
+        wanted = vae.decode(z).sample
+    mean, std = (torch.tensor(settings.get(key, default)).reshape(1, -1, 1, 1)
+                 for key, default in (("latents_mean", 0.0), ("latents_std", 1.0)))
+    latents = (z - settings.get("shift_factor", 0) - mean) * vae.config.scaling_factor / std
+    torch.testing.assert_close(teacher.to_images(latents), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_weights_in_half_precision_alone_are_taken(tmp_path, saved, capsys):
+    """A folder of the variant fp16, its network as .bin, and a decoder of bf16."""
+    plain, teacher = load(saved, "sd")
+    pipeline, _, prompts = saved("sd")
+    folder = tmp_path / "sd"
+    shutil.copytree(saved("sd")[1].removeprefix("diffusers:"), folder)
+    for part, how in (("unet", {"variant": "fp16", "safe_serialization": False}),
+                      ("text_encoder", {"variant": "fp16"}), ("vae", {"variant": "bf16"})):
+        for file in [*folder.glob(f"{part}/*.safetensors")]:
+            file.unlink()
+        getattr(pipeline, part).save_pretrained(folder / part, **how)
+    content = diffusers_teacher.convert(f"diffusers:{folder}", prompts)
+    said = capsys.readouterr().out
+    for part, variant in (("unet", "fp16"), ("text_encoder", "fp16"), ("vae", "bf16")):
+        assert f"{part}: weights of the variant {variant}, since no plain ones load" in said
+    other = teachers.build(content, "sd")
+    x, c = torch.randn(2, 4, 8, 8), torch.tensor([1, 2])
+    for model in (teacher, other):
+        model.images = model.to_images(model.ddim(x, 2, c))
+    torch.testing.assert_close(teacher.images, other.images)
+
+
+def test_the_last_label_is_no_class_if_it_is_said(tmp_path, saved, capsys, monkeypatch):
+    """Guided by hand; refused where there is no such label."""
+    monkeypatch.chdir(tmp_path)
+    pipeline, source, _ = saved("classes")
+    test_core.run("teachers.py", "convert", source, "--null-class", "--out", "t.pt")
+    teacher = teachers.load_teacher("t.pt")
+    assert teacher.num_classes == teacher.null_label == 2
+    x, i, c = torch.randn(2, 3, 8, 8), torch.tensor([5, 500]), torch.tensor([0, 1])
+    with torch.no_grad():
+        eps, null = (pipeline.unet(x, i, labels).sample for labels in (c, torch.full((2,), 2)))
+        found = teacher.eps_form(x, i, c, 3.0)
+    torch.testing.assert_close(found, null + 3 * (eps - null), rtol=0.02, atol=0.02)  # fp16 weights
+
+    _, sd, prompts = saved("sd")
+    for given, says in (([saved("ddpm")[1]], "has no label table"),
+                        ([sd, "--prompts", prompts], "the empty one is"),
+                        (["t.pt"], "--null-class is for pipelines"),
+                        (["t.pt", "--arch", "iddpm-cifar10"], "--null-class is for pipelines")):
+        assert says in test_core.refused(capsys, "teachers.py", "convert", *given, "--null-class",
+                                         "--out", "x.pt")
 
 
 @pytest.mark.parametrize("family", PIPELINES)
@@ -476,7 +594,10 @@ def test_boot_and_dkdm_on_pipelines(tmp_path, saved, family, monkeypatch, short)
             (model, 100, model.ddim(model.noise(3, 0), 2, model.labels(3)))):
         images = some.to_images(x)
         assert images.shape == (3, 3, pixels, pixels) and images.std() > 0.01
-        assert some.schedule.clip == (pixels == 8) and some.pipeline == teacher.pipeline
+        assert some.pipeline == teacher.pipeline and some.latents == (pixels == 16)
+        for setting in ("clip", "variance"):
+            wanted = getattr(teacher.schedule, setting)
+            assert getattr(some.schedule, setting) == wanted
         levels = teacher.respaced(T).schedule.alphas_cumprod
         assert torch.equal(some.schedule.alphas_cumprod, levels)
 
@@ -546,17 +667,32 @@ def test_large_networks_compute_their_activations_again(saved, monkeypatch):
 
 INDEX, UNET = "model_index.json", "unet/config.json"
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
+CHAIN, DECODER = "scheduler/scheduler_config.json", "vae/config.json"
 REFUSED = [  # pipeline, its file and what is changed there (nothing: all is lost), prompts, message
-    ("sd", INDEX, dict(text_encoder_2=["transformers", "CLIPTextModel"]), "good", "two text enco"),
-    ("sd", INDEX, dict(unet=[None, None]), "good", "changed is not supported: its network is no"),
+    ("sd", INDEX, dict(text_encoder_2=["transformers", "CLIPTextModel"]), "good", "text_encoder_2"),
+    ("ddpm", INDEX, dict(mel=["diffusers", "Mel"]), "", "no place for its mel"),
+    ("sd", INDEX, dict(unet=[None, None]), "good", "its network is no"),
     ("sd", INDEX, dict(text_encoder=[None, None]), "good", "no text_encoder"),
-    ("ddpm", INDEX, dict(scheduler=["diffusers", "FlowMatchEulerDiscreteScheduler"]), "",
-     "its FlowMatchEulerDiscreteScheduler has no chain"),
-    ("ddpm", "scheduler/scheduler_config.json", dict(prediction_type="flow"), "", "has no chain"),
+    ("ddpm", INDEX, dict(_class_name=["mine", "Mine"]), "", "code of its own"),
     ("ddpm", INDEX, dict(scheduler=["mine", "Mine"]), "", "mine is code of its own"),
-    ("ddpm", UNET, dict(class_embed_type="identity"), "", "takes more than a noisy image"),
-    ("ddpm", UNET, dict(sample_size=None), "", "does not say the images' size"),
+    *(("ddpm", INDEX, dict(scheduler=["diffusers", f"{kind}Scheduler"]), "",
+       f"its {kind}Scheduler has no chain") for kind in ("FlowMatchEulerDiscrete", "EDMEuler",
+                                                         "LCM", "TCD", "UnCLIP")),
+    *(("ddpm", CHAIN, dict(variance_type=kind), "", f"variance_type (= '|){kind}")
+      for kind in ("fixed_small_log", "fixed_large_log", "learned", "learned_range")),
+    ("if", CHAIN, dict(variance_type="fixed_small"), "good", "makes 2 channels for each"),
+    ("ddpm", CHAIN, dict(prediction_type="flow"), "", "prediction_type = 'flow'"),
+    ("ddpm", CHAIN, dict(predict_epsilon=False), "", "predict_epsilon = False"),
+    ("sd", CHAIN, dict(timestep_type="continuous"), "good", "timestep_type = 'continuous'"),
+    ("sd", CHAIN, dict(use_flow_sigmas=True), "good", "use_flow_sigmas = True"),
+    ("ddpm", CHAIN, dict(clip_sample_range=0), "", "clip_sample_range is 0"),
+    ("ddpm", CHAIN, dict(thresholding=True, dynamic_thresholding_ratio=2), "", "quantile 2"),
+    ("ddpm", UNET, dict(class_embed_type="identity"), "", "class_embed_type = 'identity'"),
+    ("ddpm", UNET, dict(sample_size=None), "", "sample_size"),
     ("ddpm", UNET, dict(layers_per_block=2), "", "weights are missing or do not fit"),
+    ("sd", UNET, dict(attention_type="gated"), "good", "attention_type = 'gated'|weights are miss"),
+    ("sd", DECODER, dict(latents_mean=[0.0] * 4), "good", "latents_mean and latents_std of 4"),
+    ("sd", DECODER, dict(scaling_factor=0), "good", "needs a scaling_factor"),
     ("sd", "text_encoder/config.json", dict(num_hidden_layers=2), "good", "weights are missing"),
     ("ddpm", WEIGHTS, {}, "", "the unet of changed, a UNet2DModel, cannot be loaded"),
     ("ddpm", "", {}, "", "diffusers:changed, a folder"),
@@ -573,7 +709,7 @@ def test_what_is_refused(tmp_path, monkeypatch, saved, family, file, values, pro
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     for name, text in (("empty", b"\n  \n"), ("latin", b"caf\xe9\n"), ("good", b"a cat\n")):
         Path(f"{name}.txt").write_bytes(text)
-    diffusers_teacher.pipeline_parts.cache_clear()  # other tests' folders had the same name
+    diffusers_teacher.pipeline_index.cache_clear()  # other tests' folders had the same name
     if file:
         shutil.copytree(saved(family)[1].removeprefix("diffusers:"), "changed")
         path = Path("changed") / file
@@ -582,6 +718,17 @@ def test_what_is_refused(tmp_path, monkeypatch, saved, family, file, values, pro
     with pytest.raises(UserError, match=says) as refusal:
         diffusers_teacher.convert("diffusers:changed", prompts and f"{prompts}.txt")
     assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 600
+
+
+@pytest.mark.parametrize("setting", [
+    {"in_channels": 2, "out_channels": 2}, {"out_channels": 4}, {"class_embed_type": "timestep"},
+    {"time_embedding_type": "fourier"},
+    {"time_embedding_type": "learned", "num_train_timesteps": 1000}])
+def test_networks_that_ask_for_more_are_refused_by_name(tmp_path, setting):
+    diffusers = pytest.importorskip("diffusers")
+    says = str(setting.get("time_embedding_type") or setting.get("class_embed_type") or "channels")
+    with pytest.raises(UserError, match=says):
+        converted(tmp_path, diffusers.DDPMScheduler(), **setting)
 
 
 def test_a_prompt_that_is_too_long_is_cut_with_a_warning(tmp_path, capsys, saved):
