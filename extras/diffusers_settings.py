@@ -4,6 +4,7 @@ What is left open is decided here, and printed. Used by diffusers_teacher.py.
 """
 
 import inspect
+import math
 
 import torch
 
@@ -28,7 +29,8 @@ UNET_FITS = {  # other values ask for more than a noisy image, its index, and a 
     "class_embed_type": [None], "addition_embed_type": [None, "text"],
     "encoder_hid_dim_type": [None, "text_proj"], "time_cond_proj_dim": [None],
     "time_embedding_type": ["positional"], "attention_type": ["default"]}
-DECODER_FITS = {"shift_factor": [], "latents_mean": [], "latents_std": []}
+DECODER_FITS = {"shift_factor": [], "latents_mean": [], "latents_std": [],
+                "block_out_channels": [], "force_upcast": []}  # some classes add these two
 DECODERS = ("AutoencoderKL", "AsymmetricAutoencoderKL", "AutoencoderTiny", "VQModel")
 
 
@@ -53,6 +55,14 @@ def settings(part, fits):
     return found
 
 
+def number(config, key, default=None, most=math.inf):
+    """A setting, or its default, as a float. UserError unless it is a number in (0, most]."""
+    value = config.get(key, default)
+    demand(isinstance(value, int | float) and 0 < value <= most,
+           f"{key} is {value!r}, not a number above 0 and up to {most}")
+    return float(value)
+
+
 def noise_schedule(scheduler, pipeline, learned):
     """The entries of a checkpoint dict that the scheduler of a pipeline decides.
 
@@ -67,7 +77,8 @@ def noise_schedule(scheduler, pipeline, learned):
     zero_snr, last, T = config.get("rescale_betas_zero_snr"), levels[-1].item(), len(levels)
     demand("rescale_betas_zero_snr" in knows or not zero_snr,
            f"rescale_betas_zero_snr is set, which {kind} does not know")
-    if last == 0 or zero_snr and last >= levels[-2]:  # some schedulers put 2**-24 there themselves
+    # With zero_snr, some classes have put 2**-24 there themselves.
+    if last == 0 < levels[-2] or zero_snr and last >= levels[-2]:
         levels[-1] = min(2**-24, levels[-2] / 2)
         print(f"noise levels: the last is {levels[-1]:.1e} instead of {last:.1e}, above 0 and "
               "below the one before")
@@ -82,14 +93,12 @@ def noise_schedule(scheduler, pipeline, learned):
 
     clip, setting = False, "thresholding" if config.get("thresholding") else "clip_sample"
     if setting == "thresholding":
-        clip = config.get("dynamic_thresholding_ratio", 0.995), config.get("sample_max_value", 1.0)
-        demand(0 <= clip[0] <= 1 and clip[1] > 0, f"it thresholds to the quantile {clip[0]} of at "
-               f"most {clip[1]}")
+        quantile = number(config, "dynamic_thresholding_ratio", 0.995, most=1)
+        clip = quantile, number(config, "sample_max_value", 1.0)
     elif config.get(setting) and pipeline.startswith("StableDiffusion"):
         print(f"clipping: none, as {pipeline} turns clip_sample off")
     elif config.get(setting):
-        clip = float(config.get("clip_sample_range", 1.0))
-        demand(clip > 0, f"clip_sample_range is {clip}")
+        clip = number(config, "clip_sample_range", 1.0)
     if setting not in config:
         print(f"clipping: none, since {kind} has none")
     elif clip and setting not in knows:
@@ -104,11 +113,18 @@ def check_decoder(vae, C):
     demand(kind in DECODERS, f"its autoencoder is a {kind}, none of {', '.join(DECODERS)}")
     its = config.get("vq_embed_dim") or config["latent_channels"]
     demand(its == C, f"its network takes {C} channels, its autoencoder {its}")
-    mean, std = config.get("latents_mean"), config.get("latents_std")
-    demand(config["scaling_factor"] and (mean is std is None or (
-        mean and std and len(mean) == len(std) == C and not config.get("shift_factor"))),
-        f"its {kind} needs a scaling_factor, and beside it a shift_factor, or latents_mean and "
-        f"latents_std of {C} numbers, or none of these")
+    said = {key: config.get(key) for key in (
+        "scaling_factor", "shift_factor", "latents_mean", "latents_std")}
+    try:
+        x = unscaled(torch.ones(1, C, 1, 1), config)
+        fine = x.shape == (1, C, 1, 1) and x.isfinite().all()
+    except (TypeError, ValueError, RuntimeError, ZeroDivisionError):
+        fine = False
+    means = said["latents_mean"] is not None, said["latents_std"] is not None
+    demand(fine and means in ((False, False), (True, True)) and not (
+        means[0] and said["shift_factor"]),
+        f"its {kind} for {C} channels says {said}, not a scaling_factor alone, with shift_factor, "
+        "or with latents_mean and latents_std")
     return config["out_channels"]
 
 

@@ -158,13 +158,13 @@ def pipeline_parts(name):
 
 
 def pipeline_part(name, part):
-    """A pipeline's scheduler, unet, text_encoder, vae or vqvae. UserError if it does not load."""
+    """A part of a pipeline, of its own class. UserError if it does not load."""
     module, kind = pipeline_parts(name)[part]
     with loading(f"the {part} of {name}, a {kind},"):
         if module not in ("diffusers", "transformers"):
             raise ValueError(f"{module} is code of its own, which is not run")
         its_class = getattr(importlib.import_module(module), kind)
-        if part == "scheduler":
+        if part in ("scheduler", "tokenizer"):
             return its_class.from_pretrained(name, subfolder=part)
         found, info = with_weights(its_class, name, part)
         if missing := [*info["missing_keys"], *info["mismatched_keys"]]:  # else drawn at random
@@ -195,11 +195,12 @@ def autoencoder(name):
 @torch.no_grad()
 def embeddings(name, prompts):
     """The text encoder's output for prompts, then for the empty one: (N + 1, tokens, width)."""
-    parts = dict.fromkeys(pipeline_parts(name).keys() - {"tokenizer"})  # None: not loaded
-    parts["text_encoder"] = pipeline_part(name, "text_encoder")
-    found = []
-    with loading(f"the tokenizer of {name}"):
-        pipeline = library().DiffusionPipeline.from_pretrained(name, **parts)
+    index, found = pipeline_index(name), []
+    parts = {key: None if isinstance(value, (list, tuple)) else value
+             for key, value in index.items() if not key.startswith("_")}
+    parts |= {part: pipeline_part(name, part) for part in ("text_encoder", "tokenizer")}
+    with loading(f"what {name} makes of prompts"):
+        pipeline = getattr(library(), index["_class_name"])(**parts)
         for prompt in tqdm([*prompts, ""], desc="reading the prompts", leave=False):
             found.append(pipeline.encode_prompt(prompt, device="cpu", num_images_per_prompt=1,
                                                 do_classifier_free_guidance=False)[0])
@@ -245,7 +246,8 @@ def from_pipeline(name, prompts, null_class):
            "its network is no UNet2DModel or UNet2DConditionModel")
     unknown, left_out = parts.keys() - USED - LEFT_OUT, parts.keys() & LEFT_OUT
     demand(not unknown, f"there is no place for its {' and '.join(sorted(unknown))}")
-    demand(kind == "UNet2DModel" or "text_encoder" in parts, "it has no text_encoder")
+    demand(kind == "UNet2DModel" or {"text_encoder", "tokenizer"} <= parts.keys(),
+           "it has no text_encoder, or no tokenizer")
     if kind == "UNet2DModel" and prompts:
         raise UserError(f"{name} takes no prompts: leave --prompts out")
     if kind == "UNet2DConditionModel" and not prompts:
