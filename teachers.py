@@ -31,6 +31,7 @@ import math
 import os
 import sys
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -454,7 +455,7 @@ class DiffusionModel:
 
 # {name: [file in weights/, or address; licence and published score; what its bare weights are]}
 NAMED = json.loads((WEIGHTS / "named.json").read_text())
-# What a checkpoint says of its weights, and named.json or --arch of bare ones
+# What a checkpoint says of its weights at least, and named.json or --arch of bare ones
 DESCRIPTION = {"arch", "arch_args", "image_shape", "num_classes", "predicts", "learned_sigma",
                "schedule", "T"}
 
@@ -503,16 +504,19 @@ def download(name, advice="try again", sha256=None):
 
 
 def read(path):
-    """What save() wrote. UserError if it is missing or broken; code in it is refused, never run."""
+    """What save() wrote, or tensors in a .safetensors file. UserError for a file that is missing,
+    broken or another's; code in it is refused, never run."""
     if not Path(path).is_file():
         raise UserError(f"no checkpoint at {path}: give a path, or one of {', '.join(NAMED)}; "
                         "for public weights and pipelines, see teachers.py convert --help")
+    options = torch.serialization.safe_globals([argparse.Namespace])  # as training scripts save
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(), options, open(path, "rb") as file:
+            warnings.simplefilter("ignore")  # what matters is in the error
+            return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a broken file can fail in any way
-        why = one_line(error).split(". ")[0]
-        raise UserError(f"{path} is no PyTorch checkpoint of plain tensors, or is cut short "
-                        f"({why}): replace it by a good copy") from None
+        from extras import foreign
+        return foreign.other_file(path, error)
 
 
 def build(content, path, device="cpu"):
@@ -564,17 +568,11 @@ def load(name_or_path, device="cpu", about=None):
 
     about: what bare weights are, see DESCRIPTION; a checkpoint of ours needs none.
     """
-    path = download(name_or_path)
-    content = read(path)
-    if name_or_path in NAMED:
-        about = NAMED[name_or_path][-1]
-    if about:
-        bare = {"latents": False, "weights": content, "method": "teacher", "config": {}}
-        content = bare | about
-    wanted = DESCRIPTION | {"weights", "method", "config"}
-    if not isinstance(content, dict) or not wanted <= content.keys():
-        raise UserError(f"{path} is no checkpoint of this project: if it holds public weights, "
-                        "convert them by python teachers.py convert, see its --help")
+    path, about = download(name_or_path), NAMED.get(name_or_path, [about])[-1]
+    content, wanted = read(path), DESCRIPTION | {"weights", "method", "config"}
+    if about or not isinstance(content, dict) or not wanted <= content.keys():
+        from extras import foreign
+        content = foreign.described(content, about, path)
     return build(content, name_or_path, pick_device(device)), content
 
 
@@ -966,11 +964,11 @@ def sample(config):
 class ConvertOptions(Options):
     """Public weights, a pipeline or a checkpoint, written as a checkpoint in half precision."""
 
-    source: str = opt("", "a file, a name of teachers.py list, or diffusers:NAME, where NAME is a "
-                          "folder or on the Hugging Face hub", positional=True)
+    source: str = opt("", "a file of any training script, a name of teachers.py list, or diffusers:"
+                          "NAME, where NAME is a folder or on the hub", positional=True)
     out: str = opt("", "path of the new checkpoint", required=True)
-    arch: str = opt("", "what bare weights are: a name of teachers.py list whose format they have, "
-                        "or a JSON file, see docs/teachers.md")
+    arch: str = opt("", "what the weights in a file are: a name of teachers.py list whose format "
+                        "they have, or a JSON file, see docs/teachers.md")
     prompts: str = opt("", "text file, one prompt a line: the classes of a text-to-image model")
     null_class: bool = opt(False, "the last row of a pipeline's label table is \"no class\"")
 

@@ -1315,7 +1315,7 @@ BAD = {
         t.pt | t.pt has no arrays
         folder | no pictures in folder
         mixed | mixed/b.png
-        deep | deep/a.png is not one picture with 8 bits a channel (mode I;16
+        deep | deep/a.png is not one picture with 8 bits a channel (mode I
         moving | moving/a.gif
         images.npz --allow-few --ref none.npz | none.npz has arr_0
         images.npz --allow-few --ref folder | no pictures in folder

@@ -1,20 +1,25 @@
 """Tests of the extras: training from data, and pipelines of diffusers against the library."""
 
+import argparse
 import copy
 import dataclasses
 import functools
 import inspect
+import io
 import json
 import math
+import pickle
 import shutil
 import string
 import subprocess
 import sys
 import textwrap
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from PIL import Image
 from torch import nn
@@ -26,9 +31,11 @@ import teachers
 import test_core
 import vit
 from extras import (
+    convert,
     demo,
     diffusers_teacher,
     direct,
+    foreign,
     handout,
     measure,
     plot,
@@ -757,6 +764,259 @@ def test_its_errors_are_one_line_of_the_script_that_calls_it(tmp_path):
     script = Path(teachers.__file__)
     done = subprocess.run([sys.executable, script, *line.split()], capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.startswith("teachers.py: error: --prompts ")
+
+
+# ------------------------------------------------------------------------------------------------
+# convert.py and foreign.py: weights of other projects
+
+NET = test_core.small_unet(attention_resolutions=(), channel_mult=(1,))
+ABOUT = {"arch": "unet", "arch_args": NET.arguments, "image_shape": [3, 8, 8], "num_classes": None,
+         "predicts": "eps", "learned_sigma": True, "schedule": "cosine", "T": 1000}
+
+
+def some_weights(seed, net=NET):
+    torch.manual_seed(seed)
+    return {name: torch.randn_like(w).half().float() for name, w in net.state_dict().items()}
+
+
+RAW, EMA = some_weights(0), some_weights(1)
+OPT = {"state": {0: {"step": torch.tensor(1.), "exp_avg": torch.ones(3)}}, "param_groups": []}
+
+
+def before(prefix, weights):
+    return {prefix + name: w for name, w in weights.items()}
+
+
+def without_dots(weights):
+    """As CompVis' LitEma writes an average."""
+    names = {name: name.replace(".", "") for name in weights}
+    return {f"model_ema.diffusion_model{names[name]}": w for name, w in weights.items()} | {
+        "model_ema.decay": torch.tensor(0.999), "model_ema.num_updates": torch.tensor(3)}
+
+
+def a_conversion(folder, content, about=ABOUT):
+    """convert's options for content (None: a file that is there), saved as folder/mine.pt."""
+    if content is not None:
+        torch.save(content, folder / "mine.pt")
+    (folder / "about.json").write_text(json.dumps(about))
+    (folder / "new.pt").unlink(missing_ok=True)
+    return ["convert", folder / "mine.pt", "--arch", folder / "about.json",
+            "--out", folder / "new.pt"]
+
+
+ABAR = teachers.Schedule("cosine").alphas_cumprod
+BUFFERS = {"betas": 1 - ABAR / torch.cat([torch.ones(1), ABAR[:-1]]), "alphas_cumprod": ABAR}
+AVERAGED = {"n_averaged": torch.tensor(5), **before("module.", EMA)}
+EMA_PYTORCH = {"initted": torch.tensor(True), "step": torch.tensor(9),
+               **before("online_model.model.", RAW), **before("ema_model.model.", EMA)}
+
+
+@pytest.mark.parametrize(("content", "wanted", "says"), [
+    (RAW, RAW, ""), ({"ema": EMA}, EMA, "the average 'ema'\n"),
+    ({"model": RAW, "ema": EMA, "opt": OPT, "args": argparse.Namespace(image_size=8)}, EMA,
+     "the average 'ema' (also here: 'model', 'opt', 'args')"),  # DiT
+    ({"state_dict": before("net.", RAW), "epoch": 3, "optimizer_states": [OPT]}, RAW,
+     "'state_dict / net.*' (also here: 'epoch', 'optimizer_states')"),  # Lightning
+    ({"state_dict": {**before("model.diffusion_model.", RAW), **without_dots(EMA), **BUFFERS,
+                     "first_stage_model.conv_in.weight": torch.ones(3)}, "epoch": 1}, EMA,
+     "'state_dict / model_ema.diffusion_model*' (also here: 'epoch', 'model'"),  # CompVis
+    (AVERAGED, EMA, "the average 'module.*'"), ({"model": RAW, "swa": AVERAGED}, EMA, "'model'"),
+    (before("module._orig_mod.", RAW), RAW, "'module.*'"), (before("_orig_mod.", RAW), RAW, ""),
+    ({name.replace("block.1.", "block.1._orig_mod."): w for name, w in RAW.items()}, RAW, ""),
+    (EMA_PYTORCH, EMA, "the average 'ema_model.model.*' (also here: 'initted', 'step', 'online_"),
+    ({"step": 7, "model": {**before("model.", RAW), **BUFFERS}, "opt": OPT, "ema": EMA_PYTORCH,
+      "scaler": None, "version": "2.3.4"}, EMA, "'ema / ema_model.model.*'"),  # lucidrains
+    ({"state": {"model": RAW, "algorithms": [("EMA", {"ema_model": {"weights": EMA}})]}}, EMA,
+     "'state / algorithms / 0 / 1 / ema_model / weights'"),  # MosaicML
+    ({"net_model": RAW, "modelEma": EMA}, EMA, "'modelEma' (also here: 'net_model')"),
+    ({name: nn.Parameter(w.half()) for name, w in RAW.items()}, RAW, ""),
+])
+def test_the_weights_meant_are_found_in_what_trainers_write(tmp_path, capsys, content, wanted,
+                                                            says):
+    test_core.run("teachers.py", *a_conversion(tmp_path, content))
+    assert says in capsys.readouterr().out
+    found = teachers.read(tmp_path / "new.pt")["weights"]
+    assert found.keys() == wanted.keys()
+    assert all(torch.equal(found[name], wanted[name].half()) for name in wanted)
+
+
+def test_positions_that_are_not_trained_come_from_the_model(tmp_path, capsys):
+    net = vit.ViT(8, 4, 3, 32, 1, 2)
+    raw, ema = some_weights(0, net), some_weights(1, net)
+    del ema["pos_embed"]
+    content = before("model.diffusion_model.", raw) | without_dots(ema)
+    about = ABOUT | {"arch": "vit", "arch_args": net.arguments}
+    test_core.run("teachers.py", *a_conversion(tmp_path, content, about))
+    assert "and pos_embed of 'model.diffusion_model.*'" in capsys.readouterr().out
+    model, x, i = teachers.load_teacher(tmp_path / "new.pt"), torch.randn(2, 3, 8, 8), torch.ones(2)
+    net.load_state_dict(ema | {"pos_embed": raw["pos_embed"]})
+    torch.testing.assert_close(model.net(x, i), net(x, i))
+
+
+@pytest.mark.parametrize(("content", "says"), [
+    (OPT, "an optimizer's state"), ({"scale": 1., "growth_factor": 2., "growth_interval": 9},
+                                    "a gradient scaler's state"),
+    ({"last_epoch": 3, "_step_count": 4}, "a learning-rate schedule's state"), (3, "type int"),
+    ({"decay": 0.9, "shadow_params": list(EMA.values())}, "an average without names"),
+    ({"model": RAW, "ema": {"shadow_params": list(EMA.values())}}, "'ema', 'shadow_params'"),
+    ({"model": RAW, "net": EMA}, "holds 'model', 'net': save the one that is meant"),
+    ([before("module.", RAW), OPT, 3, EMA], "holds '0 / module.*', '3'"),  # DDIM's
+    ({"ema_0.99": RAW, "ema_0.999": EMA}, "holds 'ema_0.99', 'ema_0.999'"),
+    ({**RAW, "_orig_mod.out.0.weight": RAW["out.0.weight"]}, "are the same weight"),
+    ({name: w for name, w in RAW.items() if name != "out.2.bias"} | {"label_emb.weight": EMA[
+        "out.2.bias"]}, "missing are 'out.2.bias'; unexpected are 'label_emb.weight'; look at"),
+    ({name: w.to(torch.int8) for name, w in RAW.items()}, "torch.int8"),
+    ({name: w * math.nan for name, w in RAW.items()}, "not finite"),
+    ({"model": {**before("model.", RAW), "betas": torch.linspace(1e-4, 0.02, 1000)}},
+     "in 'model.betas' are 1000 with alpha^2 from 0.9999 to 4.04e-05, where"),
+    ({"conv_in.weight": torch.ones(1)}, "diffusers:FOLDER"),
+    ({"model": RAW, "path": Path("x")}, "holds pathlib."),
+    ({"model": RAW, "loss": np.float64(1)}, "multiarray.scalar, which only code can make"),
+    (NET, "holds unet.UNet, which only code can make"),
+    ({"model": RAW, "args": argparse.Namespace(a=test_core.Code())}, ".system, which only code"),
+    ({"processes": [], "given": {}}, "student.pt or teacher.pt beside it"),
+])
+def test_files_without_the_weights_are_refused_by_what_they_hold(tmp_path, capsys, content, says):
+    line = test_core.refused(capsys, "teachers.py", *a_conversion(tmp_path, content))
+    assert says in line and "good copy" not in line
+    line = test_core.refused(capsys, "boot.py", "--teacher", tmp_path / "mine.pt")
+    assert "good copy" not in line and not list(tmp_path.glob("**/code-was-run"))
+
+
+def saved_by(save):
+    file = io.BytesIO()
+    save(file)
+    return file.getvalue()
+
+
+def a_zip(*names):
+    with zipfile.ZipFile(file := io.BytesIO(), "w") as archive:
+        for name in names:
+            archive.writestr(name, "")
+    return file.getvalue()
+
+
+NEW = saved_by(lambda file: torch.save(RAW, file))
+OLD = saved_by(lambda file: torch.save(RAW, file, _use_new_zipfile_serialization=False))
+
+
+@pytest.mark.parametrize(("content", "says"), [
+    (b"", "is empty: replace it by a good copy"), (NEW[:100_000], "is cut short: replace it by a"),
+    (OLD[:3000], "is cut short: replace it by a good copy"), (OLD[:-9], "cut short: replace it"),
+    (b"\n<!DOCTYPE html><html>", "a web page"), (b"Entry not found", "text, not weights: 'Entry"),
+    (b"version https://git-lfs.github.com/spec/v1\n", "run git lfs pull"),
+    (b'{"weight_map": {}}', "the index of a file in parts"), (b"\x1f\x8b\x08", "unpack it"),
+    (pickle.dumps(RAW), "a pickle that torch.save did not write"), (bytes(999), "zeros"),
+    (saved_by(lambda file: np.savez(file, a=np.ones(3))), "an .npz archive"),
+    (a_zip("a.pt"), "of 'a.pt': unpack"), (a_zip("a/code/b.py", "a/data.pkl"), "a TorchScript"),
+    (b"\0\1" * 9 + foreign.TENSORFLOW, "TensorFlow"), (a_zip("a/data.pkl"), "but damaged"),
+    (b"\x89HDF\r\n", "an HDF5 file"), (b"\x07\xff" * 99, "is no file of PyTorch"),
+])
+def test_a_file_that_is_no_checkpoint_is_called_what_it_is(tmp_path, capsys, content, says):
+    (tmp_path / "mine.pt").write_bytes(content)
+    line = test_core.refused(capsys, "teachers.py", *a_conversion(tmp_path, None))
+    assert says in line and ("good copy" in line) == ("good copy" in says or "cut short" in says)
+    assert line.split(": ", 2)[2] in test_core.refused(capsys, "boot.py", "--teacher",
+                                                       tmp_path / "mine.pt")
+
+
+@pytest.mark.parametrize("name", ["mine.pt", "mine.safetensors"])
+def test_safetensors_are_read_by_any_name(tmp_path, capsys, monkeypatch, name):
+    command = a_conversion(tmp_path, None)
+    command[1] = path = tmp_path / name
+    safetensors.torch.save_file(before("module.", RAW), path)
+    test_core.run("teachers.py", *command)
+    found = teachers.read(tmp_path / "new.pt")["weights"]
+    assert all(torch.equal(found[name], RAW[name].half()) for name in RAW)
+    a_conversion(tmp_path, None)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "safetensors.torch", None)
+        assert "pip install safetensors" in test_core.refused(capsys, "teachers.py", *command)
+    path.write_bytes(path.read_bytes()[:-99])
+    assert "is cut short: replace it" in test_core.refused(capsys, "teachers.py", *command)
+    parts = dict(list(RAW.items())[:9])
+    command[1] = tmp_path / "mine-00001-of-00002.safetensors"
+    safetensors.torch.save_file(parts, command[1])
+    assert "is one of several files" in test_core.refused(capsys, "teachers.py", *command)
+    torch.save(RAW, path)  # the other way round
+    command[1] = path
+    test_core.run("teachers.py", *command)
+
+
+def test_what_half_precision_cannot_hold_stays_as_it_is(tmp_path, capsys):
+    """Too large, also in bfloat16; and all too small."""
+    changed = {"time_embed.0.weight": 1e5, "out.2.weight": 1e-9, "time_embed.2.weight": 3e4}
+    weights = {name: w * changed.get(name, 1) for name, w in RAW.items()}
+    weights["time_embed.2.weight"] = weights["time_embed.2.weight"].bfloat16()
+    test_core.run("teachers.py", *a_conversion(tmp_path, weights))
+    assert "'time_embed.0.weight', 'time_embed.2.weight', 'out.2.w" in capsys.readouterr().out
+    found = teachers.read(tmp_path / "new.pt")["weights"]
+    for name, w in weights.items():
+        wanted = w.float() if name in changed else w.half()
+        assert found[name].dtype == wanted.dtype and torch.equal(found[name], wanted)
+    teachers.load_teacher(tmp_path / "new.pt")
+    assert convert.in_half({"ids": torch.tensor([70000])})["ids"].item() == 70000
+
+
+SCALED = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+
+
+@pytest.mark.parametrize(("schedule", "T", "betas", "says"), [
+    ({"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}, 1000, SCALED,
+     ""),
+    ({"betas": SCALED.tolist()}, 1000, SCALED, ""),
+    ({"betas": [0.5, 0.5, 1]}, 3, torch.tensor([0.5, 0.5, 1 - 2**-22]), "becomes 5.96e-08"),
+    ("linear", 4000, torch.linspace(1e-4, 0.02, 4000, dtype=torch.float64) / 4, "1000 / 4000"),
+])
+def test_schedules_of_a_description(tmp_path, capsys, schedule, T, betas, says):
+    about = ABOUT | {"schedule": schedule, "T": T, "latents": True, "learned_sigma": True}
+    test_core.run("teachers.py", *a_conversion(tmp_path, RAW, about))
+    assert says in capsys.readouterr().out
+    model = teachers.load_teacher(tmp_path / "new.pt")
+    torch.testing.assert_close(model.schedule.alphas_cumprod, (1 - betas.double()).cumprod(0),
+                               rtol=1e-4, atol=0)
+    assert model.latents and model.schedule.clip is False
+
+
+@pytest.mark.parametrize(("key", "value", "says"), [
+    ("num_classes", "10", "a whole number, or null"), ("T", 0, "a whole number"),
+    ("T", 1000.0, "a whole number"), ("image_shape", [8, 8], "[channels, height, width]"),
+    ("predicts", "epsilon", '"eps", "x0" or "v"'), ("learned_sigma", "yes", "true or false"),
+    ("latents", 1, "true or false"), ("clip", True, "false, the largest"),
+    ("clip", [2, 0.9], "[quantile, largest]"), ("variance", "fixed", '"fixed_large"'),
+    ("variance", "fixed_small", "variance is not learned"), ("arch", "dit", '"unet" or "vit"'),
+    ("arch_args", [], "the arguments of UNet"), ("stride", 2, "unknown are 'stride'"),
+    ("arch_args", {"num_channels": 3}, "'num_channels'"), ("num_classes", 10, "no labels c"),
+    ("schedule", "scaled_linear", '{"beta_schedule": "scaled_linear", '),
+    ("schedule", {"beta_schedule": "slow"}, "slow is not implemented"),
+    ("schedule", {"beta_schedule": "linear", "clip_sample": True}, "clip_sample"),
+    ("schedule", {"betas": []}, "a list of numbers"), ("schedule", {"betas": [0.1]}, "T = 1000"),
+])
+def test_a_wrong_description_is_refused_with_what_is_right(tmp_path, capsys, key, value, says):
+    command = a_conversion(tmp_path, RAW, ABOUT | {key: value})
+    assert says in test_core.refused(capsys, "teachers.py", *command)
+
+
+def test_descriptions_are_asked_for_where_they_belong(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = a_conversion(tmp_path, RAW, {"T": 5})
+    assert "missing are 'arch', " in test_core.refused(capsys, "teachers.py", *command)
+    assert convert.describe("dit-xl2")["latents"] is True
+    test_core.run("teachers.py", *a_conversion(tmp_path, RAW))
+    Path("new.pt").rename("own.pt")
+    Path("folder").mkdir()
+    for arguments, says in (
+            ("own.pt --arch about.json", "a checkpoint of this project: leave --arch out"),
+            ("mine.pt", "it holds 'time_embed.0.weight', "), ("folder", "diffusers:folder"),
+            ("cifar10 --arch about.json", "leave it out for cifar10"),
+            ("diffusers:x --arch about.json", "leave it out for diffusers:x"),
+            ("mine.pt --arch mine.pt", "is no description"),
+            ("mine.pt --arch cifar10", "give one of iddpm-cifar10")):
+        line = f"convert {arguments} --out x.pt"
+        assert says in test_core.refused(capsys, "teachers.py", *line.split())
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    command = a_conversion(tmp_path, RAW, ABOUT | {"schedule": {"beta_schedule": "linear"}})
+    assert "pip install diffusers, or" in test_core.refused(capsys, "teachers.py", *command)
 
 
 # ------------------------------------------------------------------------------------------------
