@@ -176,9 +176,9 @@ def with_weights(its_class, name, part):
     """(part, info on its loading): of its plain weights, or, if there are none, of a variant."""
     try:
         return its_class.from_pretrained(name, subfolder=part, output_loading_info=True)
-    except OSError as error:
+    except Exception as error:  # for a missing file, the libraries' versions raise different ones
         for variant in ("fp16", "bf16"):
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(Exception):
                 found = its_class.from_pretrained(name, subfolder=part, variant=variant,
                                                   output_loading_info=True)
                 print(f"{part}: weights of the variant {variant}, since no plain ones load")
