@@ -9,6 +9,7 @@ import io
 import json
 import math
 import pickle
+import re
 import shutil
 import string
 import subprocess
@@ -1157,6 +1158,36 @@ def test_a_check_fails_for_a_mistake(tmp_path, monkeypatch, lab, where, right, w
     with pytest.raises(AssertionError):
         for check in checks_of(lab, tmp_path):
             check()
+
+
+# ------------------------------------------------------------------------------------------------
+# What README says of the two scripts
+
+
+def test_readme_names_the_lines_in_which_the_scripts_differ_and_agree():
+    text = " ".join((handout.ROOT / "README.md").read_text().split())
+    numbers = re.search(r"training step \(lines (.*?)\), and .* same text \(lines (.*?)\)", text)
+    said = [list(map(int, re.findall(r"\d+", part))) for part in numbers.groups()]
+    lines = {script: (handout.ROOT / f"{script.__name__}.py").read_text().splitlines()
+             for script in (boot, dkdm)}
+
+    def part(script, first, last):
+        return lines[script][first - 1:last]
+
+    def rows(script, function):
+        source, first = inspect.getsourcelines(function)
+        return first, first + len(source) - 1
+
+    for script, first, last, start in ((boot, *said[0][:2], boot.noisy),
+                                       (dkdm, *said[0][2:], dkdm.Pool)):
+        assert first == rows(script, start)[0] and last == rows(script, script.training_step)[1]
+    (a, b, c, d), (e, f, g, h) = said[1][:4], said[1][4:]
+    assert (a, b) == rows(boot, boot.update) and (e, f) == rows(dkdm, dkdm.update)
+    assert part(boot, a, b) == part(dkdm, e, f)
+    loop = "\n".join(part(boot, c, d)).replace("BOOT", "DKDM").replace("teacher, ema",
+                                                                     "teacher, pool, ema")
+    assert loop.splitlines() == part(dkdm, g, h) and "recent = []" not in loop
+    assert loop.startswith("    recent, since") and loop.endswith("time.monotonic()")
 
 
 # ------------------------------------------------------------------------------------------------
