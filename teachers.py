@@ -108,9 +108,9 @@ class Schedule:
         self._alpha, self._sigma = abar.sqrt(), (1 - abar).sqrt()
         # For posterior(). At i = 0 its variance is 0, so the logarithm takes that of i = 1.
         betas = 1 - abar / before
-        variance = betas * (1 - before) / (1 - abar)
-        first = variance[1:2] if self.T > 1 else betas
-        self._min_log, self._max_log = torch.cat([first, variance[1:]]).log(), betas.log()
+        tilde = betas * (1 - before) / (1 - abar)
+        first = tilde[1:2] if self.T > 1 else betas
+        self._min_log, self._max_log = torch.cat([first, tilde[1:]]).log(), betas.log()
         self._fixed_log = torch.cat([first, betas[1:]]).log()
         if variance == "fixed_small":
             self._fixed_log = self._min_log
