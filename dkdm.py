@@ -244,7 +244,12 @@ def training_step(student, teacher, pool, ema, optimizer, step, config, generato
     with torch.no_grad():
         teacher_out = teacher.eps_form(x, i, c)                            # the one teacher call
     student_out = student.eps_form(x, i, c)
-    l_simple, l_vlb = losses(student_out, teacher_out, x, i, schedule)     # lines 5 and 6
+    target = teacher_out
+    if teacher.predicts == "eps" != student.predicts:
+        # The error of eps is multiplied by sigma / alpha in x0, so x0 is clipped, as in sampling.
+        _, _, _, eps = schedule.p_mean_variance(teacher_out, x, i)
+        target = torch.cat([eps, teacher_out[:, x.shape[1]:]], dim=1)
+    l_simple, l_vlb = losses(student_out, target, x, i, schedule)          # lines 5 and 6
     l_simple = (simple_weight(student.predicts, i, x, schedule) * l_simple).mean()
     l_vlb = l_vlb.mean()
     loss = l_simple + config.lambda_vlb * schedule.T * l_vlb               # line 7: sum over T
