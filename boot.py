@@ -104,7 +104,7 @@ class Student(nn.Module):
 
     The input is always xi, so whatever t is, a prediction becomes an image with the levels of
     t_max: for a teacher that predicts v, y = alpha(t_max) xi - sigma(t_max) v(xi, t). At t_max an
-    untrained student is the teacher itself. For a teacher that predicts noise this fails: x0 =
+    untrained student is the unguided teacher. For a teacher that predicts noise this fails: x0 =
     (x - sigma eps) / alpha multiplies its errors, 13-fold at the default t_max. Its student
     predicts v, from a new last layer that starts at 0, so at first y = alpha(t_max) xi, nearly 0.
 
@@ -160,13 +160,14 @@ def boundary_target(teacher, xi, t_max, c=None, w=1.0):
 
 
 def losses(student, teacher, xi, t, s, c, w, config):
-    """L^BS and L^BC, means over the batch and over pixels: (), (). The student is called once.
+    """L^BS and L^BC, means over the batch and over pixels: (), ().
 
     L^BS = || y_theta(xi, s) - SG[step from y_theta(xi, t)] ||^2 / delta^2, where the paper's weight
     w_t is the density of s, here uniform. The first hop, from t_max, may be shorter than delta; it
     is divided by delta^2, too, so that short hops do not weigh more.
     L^BC = || y_theta(xi, t_max) - f_phi(xi, t_max) ||^2. An eighth of the batch is enough for it:
     unguided, it starts at 0 (but for teachers that predict noise) and only has to stay there.
+    One call of the student, with gradient, serves both.
     """
     rows = torch.arange(len(xi), device=xi.device)
     eighth = rows[::8]
@@ -217,7 +218,7 @@ def update(student, ema, optimizer, loss, logged, step, config):
     optimizer.zero_grad()
     loss.backward()
     teachers.average_gradients(student.net.parameters(), logged)
-    nn.utils.clip_grad_norm_(student.net.parameters(), 1.0)  # most are longer, and end with norm 1
+    nn.utils.clip_grad_norm_(student.net.parameters(), 1.0)  # BOOT's are longer at first
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(step, config)
     optimizer.step()
@@ -238,7 +239,7 @@ def learning_rate(step, config):
 WARMUP = 150    # steps until the learning rate reaches its peak
 SAVES = 24      # of a run, at most
 LOSSES = "bootstrap", "boundary"  # their columns in log.csv
-PICTURE = 1     # of so many saves, one has a picture
+PICTURE = 1     # at each PICTURE-th save, a picture
 # Without --t-max, the path starts where 1 / alpha reaches this. Starting at pure noise is right
 # where nothing is left of the image: at 65 a CIFAR-10 image's mean colour has 2 % of the noise's
 # variance. Noise-predicting teachers start at 13 (46 %): 1 / alpha scales their errors.
@@ -264,8 +265,9 @@ class Config(teachers.RunOptions):
     t_max: float = opt(None, "time at which it starts (t_max); default: where 1 / alpha reaches "
                        "65, or 13 if the teacher predicts noise", 1e-4, 1)
     init: str = opt("teacher", "the student's first weights", choices=("teacher", "random"))
-    guidance: tuple = opt(None, "scale w to distil (default: 1, none); two: w is drawn between "
-                          "them, and given to the student", 1, type=float, nargs="+", metavar="W")
+    guidance: tuple = opt(None, "scale w to distil (default: 1, no guidance); two: w is drawn "
+                          "between them, and given to the student", 1, type=float, nargs="+",
+                          metavar="W")
     ema: float = opt(0.995, "decay of the averaged weights, the student", 0, 0.99999)
     seed: int = opt(0, "seed of every random draw", 0, 2**32 - 1)
     device: str = opt("auto", "auto, cpu, cuda, cuda:N or mps")
@@ -302,7 +304,7 @@ class Config(teachers.RunOptions):
 
 
 def train(config, losses=losses):
-    """Distils config.teacher; returns what compare() finds. Leaves in config.out:
+    """Distils config.teacher by these losses; returns what compare() finds. Leaves in config.out:
 
     config.json, log.csv, samples/step_XXXXXX.png, student.pt (averaged weights), last.pt (for
     --resume) and summary.png. Raises UserError for bad input and for a loss that is not finite.
@@ -381,7 +383,7 @@ def draw_teacher(teacher, config):
 
 
 def compare(student, drawn, config, path):
-    """Per-pixel MSE to the teacher's 50-step DDIM endpoint: {row's name: MSE}; draws it all.
+    """Per-pixel MSE to the teacher's 50-step DDIM endpoint: {row's name: MSE}; draws the rows.
 
     drawn: what draw_teacher() returns, to which the student's images are added. The picture at path
     shows ten samples of each row, and below them the student's y_t along t.

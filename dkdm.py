@@ -117,9 +117,9 @@ def pool_size(config, T):
 
 @torch.no_grad()
 def shuffle_denoise(pool, teacher, generator):
-    """The paper's: each entry goes down the chain to an index of its own, uniform over T: G_T(t).
+    """The paper's way: each entry goes down the chain to an index of its own, uniform over T.
 
-    On average T / 2 teacher calls an entry.
+    This is G_T(t). It takes T / 2 teacher calls an entry, on average.
     """
     goal = torch.randint(pool.T, pool.i.shape, generator=generator, device=pool.i.device)
     order = goal.argsort(descending=True)  # neighbours have about as far to go: calls stay full
@@ -134,11 +134,12 @@ def shuffle_denoise(pool, teacher, generator):
 
 @torch.no_grad()
 def strided_denoise(pool, teacher, generator):
-    """Ours, with a twentieth of the calls: 20 entries stay on a path of DDIM in steps of 2 indices.
+    """Our way, a twentieth of the calls: a path of DDIM in steps of 2 indices leaves 20 entries.
 
     T / 2 teacher calls a path. Its entries share one noise sample and one label.
     """
-    (N, T), device, places = (len(pool.i), pool.T), pool.i.device, (pool.T + 1) // 2
+    N, T, device = len(pool.i), pool.T, pool.i.device
+    places = (T + 1) // 2  # on a path
     each = min(20, places)
     paths = math.ceil(N / each)
     i = (T - 2 + torch.randint(2, (paths,), generator=generator, device=device)).clamp(min=0)
@@ -146,18 +147,20 @@ def strided_denoise(pool, teacher, generator):
     c = pool.new_labels(paths, generator)
     kept = torch.rand(paths, places, generator=generator, device=device).argsort(1)[:, :each]
     path, place = torch.arange(N, device=device) // each, kept.flatten()[:N]  # of each entry
+    if c is not None:
+        pool.c.copy_(c[path])
     for k in tqdm(range(places), desc="filling the pool"):
-        for some in torch.arange(paths, device=device).split(teacher.at_once) if k > 0 else ():
+        rows = (place == k).nonzero().flatten()
+        pool.x[rows], pool.i[rows] = x[path[rows]].half(), i[path[rows]]
+        if k == places - 1:
+            break
+        for some in torch.arange(paths, device=device).split(teacher.at_once):
             x_i, label = x[some], None if c is None else c[some]
             out = teacher.eps_form(x_i, i[some], label)
             _, _, x0, eps = teacher.schedule.p_mean_variance(out, x_i, i[some])
             i[some] = (i[some] - 2).clamp(min=0)
             alpha, sigma = teacher.schedule.levels(i[some], x_i)
             x[some] = alpha * x0 + sigma * eps
-        rows = (place == k).nonzero().flatten()
-        pool.x[rows], pool.i[rows] = x[path[rows]].half(), i[path[rows]]
-        if c is not None:
-            pool.c[rows] = c[path[rows]]
 
 
 FILL = {"paper": shuffle_denoise, "strided": strided_denoise}
@@ -168,7 +171,7 @@ FILL = {"paper": shuffle_denoise, "strided": strided_denoise}
 
 
 def new_student(teacher, size, predicts, learned_sigma):
-    """A network of the named size with random weights in the teacher's place: a DiffusionModel."""
+    """A DiffusionModel like the teacher, with a network of the named size and random weights."""
     rows = teacher.num_classes if teacher.null_label is None else teacher.num_classes + 1
     net = new_network(size, teacher.image_shape, rows, learned_sigma).to(teacher.device)
     return dataclasses.replace(teacher, net=net, predicts=predicts, learned_sigma=learned_sigma,
@@ -267,7 +270,7 @@ def update(student, ema, optimizer, loss, logged, step, config):
     optimizer.zero_grad()
     loss.backward()
     teachers.average_gradients(student.net.parameters(), logged)
-    nn.utils.clip_grad_norm_(student.net.parameters(), 1.0)  # most are longer, and end with norm 1
+    nn.utils.clip_grad_norm_(student.net.parameters(), 1.0)  # BOOT's are longer at first
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(step, config)
     optimizer.step()
@@ -288,7 +291,7 @@ def learning_rate(step, config):
 WARMUP = 150    # steps until the learning rate reaches its peak
 SAVES = 24      # of a run, at most
 LOSSES = "simple", "vlb"  # their columns in log.csv
-PICTURE = 4     # of so many saves, one has a picture
+PICTURE = 4     # at each PICTURE-th save, a picture
 
 
 @dataclass
@@ -340,6 +343,9 @@ class Config(teachers.RunOptions):
             raise UserError("--lambda-vlb needs a teacher with learned variances: leave it out")
         if pool_size(self, T) < 1:
             raise UserError(f"--rho {self.rho} leaves the pool empty: give at least {1 / T:g}")
+        if self.fill == "strided" and self.mode != "iterative" and pool_size(self, T) <= 20:
+            raise UserError("--fill strided would make all of so small a pool one image's: give "
+                            "--fill paper, or a larger --rho or --batch")
         settled = {"T": T, "predicts": self.predicts or teacher.predicts}
         if self.label_dropout is None:
             settled["label_dropout"] = 0.0 if no_null else 0.1
@@ -353,7 +359,7 @@ class Config(teachers.RunOptions):
 
 
 def train(config, losses=dkdm_loss):
-    """Distils config.teacher; returns what compare() finds. Leaves in config.out:
+    """Distils config.teacher by these losses; returns what compare() finds. Leaves in config.out:
 
     config.json, log.csv, samples/step_XXXXXX.png, student.pt (averaged weights), last.pt (for
     --resume) and summary.png. Raises UserError for bad input and for a loss that is not finite.
@@ -364,6 +370,7 @@ def train(config, losses=dkdm_loss):
     teacher = teacher.in_precision(config.precision)
     torch.manual_seed(config.seed)  # initial weights
     student = new_student(teacher, config.student, config.predicts, config.lambda_vlb > 0)
+    student = student.in_precision(config.precision)  # that of what it predicts
     student.net.train()
     ema = copy.deepcopy(student)
     ema.net.requires_grad_(False).eval()
@@ -429,11 +436,10 @@ def train(config, losses=dkdm_loss):
 
 
 def ddim_calls(schedule):
-    """DDIM steps of pictures and errors: 50, or its largest divisor with a whole stride in T."""
-    return math.gcd(50, schedule.T)
+    """DDIM steps of pictures and errors: 50, or as many below that as a whole stride in T gives."""
+    return math.ceil(schedule.T / math.ceil(schedule.T / 50))
 
 
-@torch.no_grad()
 def compare(student, teacher, config):
     """How far the student's eps is from the teacher's: {index: squared error, mean over pixels}.
 

@@ -521,8 +521,8 @@ def score(config):
     network, (images, about) = load_network(config, device), open_images(config.samples)
     found, _, H, W = images.shape
     n = config.n or found
-    if not 0 < n <= found:
-        raise UserError(f"{config.samples} has {found} images, and {n or 1} are asked for")
+    if n > found:
+        raise UserError(f"{config.samples} has {found} images, and {n} are asked for")
     if config.features == "cifar10" and (H, W) != (32, 32):
         raise UserError(f"{config.samples} has images of {W} x {H}, and --features cifar10 takes "
                         "32 x 32: use --features inception")

@@ -70,12 +70,12 @@ class Schedule:
     name  "cosine" (improved DDPM, eq. 17), "linear" (DDPM's betas, scaled by 1000 / T), or a tensor
           (T,): alphas_cumprod, the product of (1 - beta) up to each index, which is alpha^2
     T     steps of the chain (default: 1000, or as many as the tensor has)
-    clip  what predicted images x0 are limited to: 1.0 for [-1, 1]; False for latents, which are
-          not; or (q, most), Imagen's thresholding: to the quantile q of |x0| between 1 and most,
-          and divided by it
+    clip  the limit of predicted images x0: 1.0 for [-1, 1]; False for none, as for latents; or
+          (q, most), Imagen's thresholding: x0 is clamped to the quantile q of its |x0|, which
+          counts as at least 1 and at most `most`, and divided by it
     variance   of a step whose variance is not learned: "fixed_large", beta, or "fixed_small",
           beta-tilde (DDPM, sec. 3.2)
-    Raises UserError for levels that do not fall strictly from 1 to 0, and for those of another T.
+    Raises UserError unless the levels fall strictly, below 1 and above 0, and are T.
     """
 
     def __init__(self, name, T=None, clip=1.0, variance="fixed_large"):
@@ -99,8 +99,8 @@ class Schedule:
         before = torch.cat([abar.new_ones(1), abar[:-1]])
         if not ((0 < abar) & (abar < before)).all():
             raise UserError(f"the noise schedule {'given' if torch.is_tensor(name) else name} does "
-                            f"not fall strictly from 1 to 0 in {T} steps: take another, or another "
-                            "number of steps")
+                            f"not fall strictly between 1 and 0 in {T} steps: take another, or "
+                            "another number of steps")
         self.name, self.T, self.alphas_cumprod = name, T, abar
         self.clip, self.variance = tuple(clip) if isinstance(clip, list) else clip, variance
         self._copies = {}
@@ -238,7 +238,7 @@ class DiffusionModel:
     def null_label(self):
         """The label of "no class"; None without classes, or if the network does not know it."""
         rows = getattr(self.net, "num_classes", None)
-        return None if rows is not None and rows == self.num_classes else self.num_classes
+        return None if rows == self.num_classes else self.num_classes
 
     @property
     def device(self):
@@ -308,7 +308,7 @@ class DiffusionModel:
         """Images (B, C, H, W) from noise x_T by DDIM with eta = 0 (arXiv 2010.02502, eq. 12).
 
         Without t_max and t_min: ADM's sampler, at indices 0, k, 2k, ... for the stride k that
-        gives `steps` of them (UserError if none does), x0 clipped as it says. With them:
+        gives `steps` of them (UserError if none does), x0 clipped as the schedule says. With them:
         `steps` calls at times evenly spaced from t_max to t_min; the last call's x0 is the image.
         BOOT's student learns this path but for its start: y = f(x_T, t_max), here x = x_T.
         """
@@ -317,7 +317,7 @@ class DiffusionModel:
             indices = range(0, schedule.T, math.ceil(schedule.T / steps))
             if len(indices) != steps:
                 raise UserError(f"no whole stride takes {steps} DDIM steps out of a chain of "
-                                f"{schedule.T}: try 10 or 50")
+                                f"{schedule.T}: try {len(indices)}")
             chain = schedule.respaced(indices)
             for k in reversed(range(steps)):
                 out = self.eps_form(x, torch.full((B,), indices[k], device=x.device), c, guidance)
@@ -372,7 +372,7 @@ class DiffusionModel:
 
     def generator(self, seed):
         """A random generator on the model's device; each process has one of its own."""
-        seed += 10**6 * processes()[0]  # a CPU's generator sees the lowest 32 bits of its seed
+        seed += 10**6 * processes()[0]  # not 2**32: a CPU's generator sees only 32 bits of its seed
         return torch.Generator(self.device).manual_seed(seed)
 
     def noises(self, rows, seed):
@@ -404,8 +404,8 @@ class DiffusionModel:
     def in_parts(self, f, *tensors, desc=""):
         """f(*tensors) at_once rows at a time; joined, on the CPU.
 
-        tensors: each (N, ...), but for what is given whole, such as None or a number. desc: of a
-        progress bar, "" for none.
+        tensors: each (N, ...) is split; all else, such as None or a number, goes to every call.
+        desc: of a progress bar, "" for none.
         """
         size, found = self.at_once, []
         for k in tqdm(range(0, len(tensors[0]), size), desc=desc, unit="batch", disable=not desc):
@@ -656,7 +656,7 @@ def run_script(main):
         if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and (
                 "DefaultCPUAllocator" not in str(error)):
             raise
-        message = "out of memory: try a smaller --batch"
+        message = "out of memory: try a smaller --batch (of boot.py --sample, a smaller --n)"
     except KeyboardInterrupt:
         sys.exit("\nstopped; --resume continues a training run from its last save")
     print(f"{Path(sys.argv[0]).name}: error: {message}", file=sys.stderr)
@@ -737,11 +737,11 @@ def average_gradients(parameters, losses):
 
 @dataclass
 class RunOptions(Options):
-    """A configuration of a training run, with the fields teacher, out and resume."""
+    """A configuration of a training run, with the fields out and resume."""
 
     @classmethod
     def parse(cls, argv=None):
-        """The configuration that the command line asks for; to resume, the run's is the default."""
+        """The configuration that the command line asks for; to resume, on top of the run's."""
         config, parser = super().parse(argv), cls.parser()
         if config.resume:
             try:
@@ -943,7 +943,7 @@ def sample(config):
     model = model.in_precision(config.precision)
     path = [t for t in (config.t_max, config.t_min) if t is not None]
     if len(path) not in {"ddim": (0, 2), "ddpm": (0,), "dpm": (2,)}[config.sampler]:
-        raise UserError("--t-max and --t-min go together: not for ddpm, both for dpm")
+        raise UserError("--t-max and --t-min go together: ddpm takes neither, dpm needs both")
     if path and not path[0] > path[1] >= 1 / model.schedule.T:
         raise UserError(f"--t-max {path[0]} must be above --t-min {path[1]}, and that at least "
                         f"1/{model.schedule.T}")

@@ -63,6 +63,8 @@ def train(config):
 
 def main():
     config = Config.parse()
+    if config.sample:
+        raise UserError("this trains: draw a student by python boot.py --sample")
     for who, mse in train(config).items():
         print(f"  {who:20s} {mse:.4f}")
 

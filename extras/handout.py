@@ -81,7 +81,7 @@ def make(config):
     else:
         out.mkdir(parents=True)
         for path in ROOT.iterdir():
-            if path.is_dir() and path.name in ("assets", "docs", "extras", "weights"):
+            if path.is_dir() and path.name in ("assets", "docs", "extras", "findings", "weights"):
                 shutil.copytree(path, out / path.name, ignore=shutil.ignore_patterns("__pycache__"))
             elif path.is_file() and not path.name.startswith("."):
                 shutil.copy(path, out)
