@@ -281,6 +281,13 @@ class Config(teachers.RunOptions):
 
     def __post_init__(self):
         super().__post_init__()
+        asks = {field.name for field in dataclasses.fields(self)
+                if getattr(self, field.name) != field.default}
+        drawing = {"sample", "n", "label"}
+        both = {"guidance", "seed", "device", "precision", "out"}
+        for name in sorted(asks - both - drawing if self.sample else asks & drawing):
+            raise UserError(f"--{name.replace('_', '-')} is for "
+                            f"{'training' if self.sample else '--sample'}: leave it out")
         if self.guidance and (len(self.guidance) > 2 or self.guidance[0] > self.guidance[-1]):
             raise UserError(f"--guidance {self.guidance}: give one, or the lowest and highest")
         self.out = self.out or ("boot-samples.png" if self.sample else self.run_folder("boot"))
@@ -320,7 +327,8 @@ def train(config, losses=losses):
     optimizer = torch.optim.Adam(student.net.parameters(), config.lr, betas=(0.9, 0.99), fused=True)
     generator = teacher.generator(config.seed)
     parts = {"student": student.net, "ema": ema.net, "optimizer": optimizer}
-    given = {"the teacher": teacher.net.state_dict().values()}
+    given = {"SHA-256 of the teacher": teachers.sha256(teacher.checkpoint("teacher", {})),
+             "the loss": losses.__qualname__}
     folder, log, save_run = teachers.open_run(config, generator, given, parts)
     samples = held_out(teacher, config)
     drawn = draw_teacher(teacher, config)
@@ -338,8 +346,9 @@ def train(config, losses=losses):
             progress.set_description(f"BOOT, MSE {mse:.4f}")
 
     start = log[-1]["step"] if log else 0
-    if start == 0:
+    if start == 0 or not (folder / "student.pt").is_file():
         save()
+    if start == 0:
         picture(0)
     recent, since, save_every = [], time.monotonic(), math.ceil(config.steps / SAVES)
     progress = tqdm(range(start, config.steps), initial=start, total=config.steps, desc="BOOT")

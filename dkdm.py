@@ -314,7 +314,7 @@ class Config(teachers.RunOptions):
     T: int = opt(100, "steps of the chain, a divisor of the teacher's, or all if it has fewer "
                  "(paper: 1000; filling the pool then takes 100 times the calls)", 1)
     label_dropout: float = opt(None, "share of entries without a class (default: 0.1; "
-                               '0 if the teacher has no "no class")', 0, 1)
+                               '0 if the teacher knows no "no class")', 0, 1)
     lambda_vlb: float = opt(None, "weight of L_vlb (lambda), for the sum over T steps (default: "
                             "0.001, or 0 if the teacher learned no variance)", 0)
     steps: int = opt(4000, "training steps (paper's ablation: 200,000)", 1)
@@ -337,8 +337,13 @@ class Config(teachers.RunOptions):
         """This configuration with what depends on the teacher settled; UserError if unfit."""
         no_null = teacher.num_classes is not None and teacher.null_label is None
         T = min(self.T, teacher.schedule.T)
-        if self.label_dropout and no_null:
-            raise UserError('--label-dropout needs a teacher with "no class": leave it out')
+        if self.label_dropout and (no_null or teacher.num_classes is None):
+            raise UserError('--label-dropout needs a teacher with classes and "no class": leave it '
+                            "out")
+        if self.mode != "dynamic" and self.rho != Config.rho:
+            raise UserError(f"--mode {self.mode} has no --rho: leave it out")
+        if self.mode == "iterative" and self.fill != Config.fill:
+            raise UserError("--mode iterative fills no pool: leave --fill out")
         if self.lambda_vlb and not teacher.learned_sigma:
             raise UserError("--lambda-vlb needs a teacher with learned variances: leave it out")
         if pool_size(self, T) < 1:
@@ -348,7 +353,7 @@ class Config(teachers.RunOptions):
                             "--fill paper, or a larger --rho or --batch")
         settled = {"T": T, "predicts": self.predicts or teacher.predicts}
         if self.label_dropout is None:
-            settled["label_dropout"] = 0.0 if no_null else 0.1
+            settled["label_dropout"] = 0.0 if teacher.null_label is None else 0.1
         if self.lambda_vlb is None:
             settled["lambda_vlb"] = 0.001 if teacher.learned_sigma else 0.0
         return dataclasses.replace(self, **settled)
@@ -379,7 +384,8 @@ def train(config, losses=dkdm_loss):
     pool = Pool(pool_size(config, config.T), teacher.image_shape, config.T, teacher.num_classes,
                 config.label_dropout, generator)
     parts = {"student": student.net, "ema": ema.net, "optimizer": optimizer}
-    given = {"the teacher": teacher.net.state_dict().values()}
+    given = {"SHA-256 of the teacher": teachers.sha256(teacher.checkpoint("teacher", {})),
+             "the loss": losses.__qualname__}
     folder, log, save_run = teachers.open_run(config, generator, given, parts, {"pool": pool})
     size, memory = len(pool.x), pool.x.nbytes / 1e9
     tqdm.write(f"pool: {size:,} entries, {memory:.3f} GB on {pool.x.device}")
@@ -410,8 +416,9 @@ def train(config, losses=dkdm_loss):
             teachers.save_grid(path, teacher.to_images(rows), 10, names)
 
     start = log[-1]["step"] if log else 0
-    if start == 0:
+    if start == 0 or not (folder / "student.pt").is_file():
         save()  # with the pool as noise: a run that is stopped now fills it again
+    if start == 0:
         if config.mode != "iterative":
             FILL[config.fill](pool, teacher, generator)
         picture(0)

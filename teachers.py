@@ -552,6 +552,8 @@ def build(content, path, device="cpu"):
         net.load_state_dict(weights, assign=True)
         # Checkpoints of earlier versions lack these three.
         latents = content.get("latents", bool(pipeline and pipeline.latents) or C not in (1, 3))
+        if not latents and C not in (1, 3, 4):
+            raise ValueError(f"pixels have 1, 3 or 4 channels, not {C}: are these latents?")
         clip = content.get("clip", False if latents else 1.0)
         variance = content.get("variance", "fixed_large")
         schedule = Schedule(content["schedule"], content["T"], clip, variance)
@@ -771,9 +773,10 @@ def read_run(folder):
 def open_run(config, generator, given, shared, own=None):
     """Begins the run in config.out, or goes on with it: (folder, log so far, save_run()).
 
-    given {what: tensors}: what the run learns from, its teacher's weights or its data. shared
-    {name: module or optimizer}, alike in all processes, and own {name: what differs, such as a
-    pool} are brought back to the last save, and so are random draws, but for dropout on a GPU.
+    given {what: text}: what the run depends on besides config, such as the sha256() of its teacher
+    or data. shared {name: module or optimizer}, alike in all processes, and own {name: what
+    differs, such as a pool} are brought back to the last save, and so are random draws, but for
+    dropout on a GPU.
     log: a list of rows {column: number}. save_run writes log.csv, and last.pt for --resume; all
     processes call it. UserError if a new run's folder exists, or the run to resume had another
     configuration, teacher, data, device or number of processes.
@@ -781,7 +784,6 @@ def open_run(config, generator, given, shared, own=None):
     folder, (rank, count) = Path(config.out), processes()
     torch.manual_seed(generator.initial_seed())  # for dropout
     asked, log = dataclasses.asdict(config) | {"resume": False}, []
-    given = {f"SHA-256 of {what}": sha256(tensors) for what, tensors in given.items()}
 
     def save_run():
         mine = {"generator": generator.get_state(), "rng": torch.get_rng_state()}
@@ -802,7 +804,10 @@ def open_run(config, generator, given, shared, own=None):
         if rank == 0:
             if folder.exists():
                 raise UserError(f"{folder} exists: go on with it by --resume, or change --out")
-            (folder / "samples").mkdir(parents=True)
+            try:
+                (folder / "samples").mkdir(parents=True)
+            except OSError as error:
+                raise UserError(f"--out {folder}: {one_line(error)}; choose another") from None
         write(folder / "config.json",
               lambda file: file.write(json.dumps(asked, indent=2).encode() + b"\n"))
         return folder, log, save_run
@@ -827,11 +832,20 @@ def open_run(config, generator, given, shared, own=None):
     return folder, log, save_run
 
 
-def sha256(tensors):
-    """The first 16 hexadecimal digits of the SHA-256 of tensors' bytes, in order."""
-    digest = hashlib.sha256()
-    for x in tensors:
-        digest.update(x.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+def sha256(content):
+    """The first 16 hexadecimal digits of the SHA-256 of tensors and plain values, also in dicts."""
+    digest, waiting = hashlib.sha256(), [content]
+    while waiting:
+        x = waiting.pop()
+        if isinstance(x, dict):
+            waiting += [*x.keys(), *x.values()]
+        elif isinstance(x, (list, tuple)):
+            waiting += x
+        elif torch.is_tensor(x):
+            digest.update(f"{x.dtype} {tuple(x.shape)}".encode())
+            digest.update(x.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        else:
+            digest.update(repr(x).encode())
     return digest.hexdigest()[:16]
 
 

@@ -1027,7 +1027,10 @@ def tiny_config(script, folder, **options):
                out=str(folder / "run"))
     if script is dkdm:
         few |= dict(rho=0.01, student="vit-tiny")
-    return script.Config(**few | options)
+    few |= options
+    if "mode" in options:  # other modes than dynamic have no rho
+        few.pop("rho")
+    return script.Config(**few)
 
 
 @pytest.mark.parametrize(("made", "options", "t_max"), [
@@ -1147,6 +1150,25 @@ def test_killed_and_resumed_equals_never_stopped(tmp_path, short, script, where,
     assert pictures == (5 if script is boot else 2)  # DKDM draws at each fourth save
     log = logged(stopped.out)
     assert log[:, 0].tolist() == [3, 6, 9, 10, 12] and ((log >= 0) & (log < 1e6)).all()
+
+
+@pytest.mark.parametrize("script", [boot, dkdm])
+def test_a_run_resumes_with_its_own_teacher_and_loss_alone_and_makes_a_lost_student_again(
+        tmp_path, short, script):
+    tiny(tmp_path / "t.pt")
+    config = tiny_config(script, tmp_path, steps=2)
+    script.train(config)
+    before = teachers.read(tmp_path / "run/student.pt")["weights"]
+    (tmp_path / "run/student.pt").unlink()
+    again = dataclasses.replace(config, resume=True)
+    script.train(again)
+    after = teachers.read(tmp_path / "run/student.pt")["weights"]
+    torch.testing.assert_close(after, before, rtol=0, atol=0)
+    with pytest.raises(UserError, match="the loss was"):
+        script.train(again, lambda *args: None)
+    tiny(tmp_path / "t.pt", schedule="linear")  # the same weights, another chain
+    with pytest.raises(UserError, match="SHA-256 of the teacher was"):
+        script.train(again)
 
 
 def test_a_loss_that_is_not_finite_leaves_the_last_good_save(tmp_path, monkeypatch, short):
@@ -1319,12 +1341,18 @@ BAD = {
         --sample t.pt | teachers.py sample
         --sample student.pt --guidance 6 | guidance 1
         --sample student.pt --label 3 | has 3 classes
-        --sample student.pt --out grid.jpg | .png or an .npz""",
+        --sample student.pt --out grid.jpg | .png or an .npz
+        --sample student.pt --steps 7 | --steps is for training
+        --teacher t.pt --label 1 | --label is for --sample""",
     "dkdm.py": """
         --resume --out run | not a run of this script
         --teacher t.pt --rho 0.001 | give at least 0.01
         --teacher t.pt --T 300 | has no 300
         --teacher plain.pt --lambda-vlb 0.1 | --lambda-vlb
+        --teacher plain.pt --label-dropout 0.3 | --label-dropout
+        --teacher t.pt --mode shuffled --rho 0.9 | no --rho
+        --teacher t.pt --mode iterative --fill strided | leave --fill out
+        --teacher t.pt --mode shuffled --fill strided | one image's
         --teacher odd.pt --student adm-14m | 3 x 9 x 9""",
     "teachers.py": """
         | list, sample, convert

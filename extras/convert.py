@@ -86,7 +86,7 @@ KEYS = {
                  '"cosine", "linear", {"betas": [...]}, or arguments of diffusers\' DDPMScheduler '
                  'such as {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": '
                  "0.012}"),
-    "T": (whole, "a whole number, the steps of the chain"),
+    "T": (lambda x: whole(x) and x <= 10**6, "a whole number up to 10^6, the steps of the chain"),
     "latents": (lambda x: type(x) is bool, "true or false"),
     "clip": (lambda x: x is False or numbers([x]) and x > 0
              or numbers(x, 2) and 0 < x[0] <= 1 <= x[1],
@@ -95,12 +95,20 @@ KEYS = {
 }
 
 
+def once(pairs):
+    """A JSON object as a dict. ValueError for a key that is there twice."""
+    for key, _ in pairs:
+        if [other for other, _ in pairs].count(key) > 1:
+            raise ValueError(f"{key!r} is there twice")
+    return dict(pairs)
+
+
 def describe(arch):
     """What bare weights are, by the name of a public model or a JSON file. UserError."""
     if arch in NAMED and NAMED[arch][-1]:
         return NAMED[arch][-1]
     try:
-        about = json.loads(Path(arch).read_text(encoding="utf-8-sig"))
+        about = json.loads(Path(arch).read_text(encoding="utf-8-sig"), object_pairs_hook=once)
         if not isinstance(about, dict):
             raise ValueError("JSON, but not {...}")
     except (OSError, ValueError, RecursionError) as error:

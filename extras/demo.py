@@ -49,6 +49,10 @@ def draw(config):
     model = student.model
     if out.exists():
         raise UserError(f"{out} exists: choose another --out")
+    teacher = teachers.load_teacher(config.teacher) if len(student.guidance) == 2 else model
+    if (teacher.image_shape, teacher.num_classes) != (model.image_shape, model.num_classes):
+        raise UserError(f"{config.teacher} has other images or classes than {config.student}: name "
+                        "its own --teacher")
     out.mkdir(parents=True)
     xi, c = model.noise(n + 1, config.seed), model.labels(n)
     each = xi[:n].repeat_interleave(COLUMNS, 0)  # a row of it
@@ -65,7 +69,6 @@ def draw(config):
         images["classes"] = boot.sample(student, each, classes.repeat(n))
     if len(student.guidance) == 2:
         w = torch.linspace(*student.guidance, COLUMNS).repeat(n)
-        teacher = teachers.load_teacher(config.teacher)
         theirs = teacher.in_parts(lambda xi, c, w: teacher.ddim(
             xi, 50, c, w, student.t_max, student.t_min), each, c_each, w, desc="the teacher")
         both = torch.stack([theirs.unflatten(0, (n, COLUMNS)),

@@ -18,6 +18,7 @@ from teachers import UserError, opt
 
 ROOT = Path(__file__).resolve().parents[1]
 ANSWERS = Path("docs/labs/answers.md")
+FOLDERS = "assets", "docs", "extras", "findings", "weights"
 LABS = {
     "lab1": "boot.boundary_target", "lab2": "boot.signal_ode_step", "lab3": "boot.bootstrap_target",
     "lab4": "dkdm.Pool.advance", "lab5": "dkdm.dkdm_loss", "lab6": "eval_fid.frechet_distance",
@@ -76,18 +77,25 @@ def make(config):
         lines[body(source, name)[0]] = new
         changed[file] = "".join(lines)
 
-    if config.solutions:
-        shutil.copy(ROOT / ANSWERS, out / ANSWERS)
-    else:
-        out.mkdir(parents=True)
-        for path in ROOT.iterdir():
-            if path.is_dir() and path.name in ("assets", "docs", "extras", "findings", "weights"):
-                shutil.copytree(path, out / path.name, ignore=shutil.ignore_patterns("__pycache__"))
-            elif path.is_file() and not path.name.startswith("."):
-                shutil.copy(path, out)
-        (out / ANSWERS).write_text("# Answers\n\nThey come with the solutions.\n")
-    for file, source in changed.items():
-        (out / file).write_text(source)
+    try:
+        if config.solutions:
+            shutil.copy(ROOT / ANSWERS, out / ANSWERS)
+        else:
+            out.mkdir(parents=True)
+            for path in ROOT.iterdir():
+                if path.is_dir() and path.name in FOLDERS:
+                    shutil.copytree(path, out / path.name,
+                                    ignore=shutil.ignore_patterns("__pycache__"))
+                elif path.is_file() and not path.name.startswith("."):
+                    shutil.copy(path, out)
+            (out / ANSWERS).write_text("# Answers\n\nThey come with the solutions.\n")
+        for file, source in changed.items():
+            (out / file).write_text(source)
+    except OSError as error:
+        if not config.solutions:
+            shutil.rmtree(out, ignore_errors=True)  # else the next try would meet half a copy
+        raise UserError(f"{out} cannot be written ({teachers.one_line(error)}): make room, or "
+                        "choose another --out") from None
 
 
 def main():

@@ -95,6 +95,10 @@ def steps(config):
     teacher = teachers.load_teacher(config.teacher, config.device).in_precision("auto")
     student = boot.load_student(config.student, config.device)
     student.model = student.model.in_precision("auto")
+    if (teacher.image_shape, teacher.num_classes) != (
+            student.model.image_shape, student.model.num_classes):
+        raise UserError(f"{config.student} and {config.teacher} have other images or classes: name "
+                        "its own teacher")
     run = boot.Config(config.teacher, t_min=student.t_min, t_max=student.t_max, seed=config.seed,
                       guidance=student.guidance, compare=config.n)
     drawn = boot.draw_teacher(teacher, run)

@@ -68,6 +68,8 @@ def plot(config):
     try:
         kind = Path(config.out).suffix[1:] or "png"
         teachers.write(config.out, lambda file: figure.savefig(file, dpi=120, format=kind))
+    except UserError:
+        raise
     except ValueError as error:
         raise UserError(f"--out {config.out}: {one_line(error)}") from None
     plt.close(figure)

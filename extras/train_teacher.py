@@ -266,7 +266,7 @@ def train(config):
     optimizer = torch.optim.Adam(net.parameters(), config.lr, betas=(0.9, 0.99), fused=True)
     generator = model.generator(config.seed)
     parts = {"net": net, "ema": ema.net, "optimizer": optimizer}
-    given = {"the data": [images] if labels is None else [images, labels]}
+    given = {"SHA-256 of the data": teachers.sha256([images, labels])}
     folder, log, save_run = teachers.open_run(config, generator, given, parts)
     xi, c = model.noise(64, config.seed), model.labels(64)
 
@@ -280,7 +280,7 @@ def train(config):
         teachers.save_grid(folder / f"samples/step_{step:06d}.png", drawn)
 
     start = log[-1]["step"] if log else 0
-    if start == 0:
+    if start == 0 or not (folder / "teacher.pt").is_file():
         save()
     recent, since, save_every = [], time.monotonic(), math.ceil(config.steps / SAVES)
     progress = tqdm(range(start, config.steps), initial=start, total=config.steps, desc="teacher")
