@@ -327,8 +327,7 @@ def train(config, losses=losses):
     optimizer = torch.optim.Adam(student.net.parameters(), config.lr, betas=(0.9, 0.99), fused=True)
     generator = teacher.generator(config.seed)
     parts = {"student": student.net, "ema": ema.net, "optimizer": optimizer}
-    given = {"SHA-256 of the teacher": teachers.sha256(teacher.checkpoint("teacher", {})),
-             "the loss": losses.__qualname__}
+    given = {"the teacher": teacher.checkpoint("teacher", {}), "the loss": losses.__qualname__}
     folder, log, save_run = teachers.open_run(config, generator, given, parts)
     samples = held_out(teacher, config)
     drawn = draw_teacher(teacher, config)

@@ -384,8 +384,7 @@ def train(config, losses=dkdm_loss):
     pool = Pool(pool_size(config, config.T), teacher.image_shape, config.T, teacher.num_classes,
                 config.label_dropout, generator)
     parts = {"student": student.net, "ema": ema.net, "optimizer": optimizer}
-    given = {"SHA-256 of the teacher": teachers.sha256(teacher.checkpoint("teacher", {})),
-             "the loss": losses.__qualname__}
+    given = {"the teacher": teacher.checkpoint("teacher", {}), "the loss": losses.__qualname__}
     folder, log, save_run = teachers.open_run(config, generator, given, parts, {"pool": pool})
     size, memory = len(pool.x), pool.x.nbytes / 1e9
     tqdm.write(f"pool: {size:,} entries, {memory:.3f} GB on {pool.x.device}")

@@ -773,10 +773,10 @@ def read_run(folder):
 def open_run(config, generator, given, shared, own=None):
     """Begins the run in config.out, or goes on with it: (folder, log so far, save_run()).
 
-    given {what: text}: what the run depends on besides config, such as the sha256() of its teacher
-    or data. shared {name: module or optimizer}, alike in all processes, and own {name: what
-    differs, such as a pool} are brought back to the last save, and so are random draws, but for
-    dropout on a GPU.
+    given {what: text, or tensors and plain values}: what the run depends on besides config, such as
+    its teacher or data. shared {name: module or optimizer}, alike in all processes, and own {name:
+    what differs, such as a pool} are brought back to the last save, and so are random draws, but
+    for dropout on a GPU.
     log: a list of rows {column: number}. save_run writes log.csv, and last.pt for --resume; all
     processes call it. UserError if a new run's folder exists, or the run to resume had another
     configuration, teacher, data, device or number of processes.
@@ -784,6 +784,7 @@ def open_run(config, generator, given, shared, own=None):
     folder, (rank, count) = Path(config.out), processes()
     torch.manual_seed(generator.initial_seed())  # for dropout
     asked, log = dataclasses.asdict(config) | {"resume": False}, []
+    given = {what: x if isinstance(x, str) else f"SHA-256 {sha256(x)}" for what, x in given.items()}
 
     def save_run():
         mine = {"generator": generator.get_state(), "rng": torch.get_rng_state()}

@@ -1167,7 +1167,7 @@ def test_a_run_resumes_with_its_own_teacher_and_loss_alone_and_makes_a_lost_stud
     with pytest.raises(UserError, match="the loss was"):
         script.train(again, lambda *args: None)
     tiny(tmp_path / "t.pt", schedule="linear")  # the same weights, another chain
-    with pytest.raises(UserError, match="SHA-256 of the teacher was"):
+    with pytest.raises(UserError, match="the teacher was SHA-256"):
         script.train(again)
 
 
@@ -1337,7 +1337,7 @@ BAD = {
         --teacher t.pt --out run | --resume
         --resume --out nothing | no run to resume
         --resume --out run --lr 0.5 | lr was 0.0007 and is 0.5
-        --resume --out run | SHA-256 of the teacher was
+        --resume --out run | the teacher was SHA-256
         --sample t.pt | teachers.py sample
         --sample student.pt --guidance 6 | guidance 1
         --sample student.pt --label 3 | has 3 classes
