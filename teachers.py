@@ -111,9 +111,8 @@ class Schedule:
         tilde = betas * (1 - before) / (1 - abar)
         first = tilde[1:2] if self.T > 1 else betas
         self._min_log, self._max_log = torch.cat([first, tilde[1:]]).log(), betas.log()
-        self._fixed_log = torch.cat([first, betas[1:]]).log()
-        if variance == "fixed_small":
-            self._fixed_log = self._min_log
+        large = torch.cat([first, betas[1:]]).log()
+        self._fixed_log = self._min_log if variance == "fixed_small" else large
         self._mean_x0 = betas * before.sqrt() / (1 - abar)
         self._mean_x = (1 - before) * (abar / before).sqrt() / (1 - abar)
 
@@ -776,10 +775,9 @@ def open_run(config, generator, given, shared, own=None):
     given {what: text, or tensors and plain values}: what the run depends on besides config, such as
     its teacher or data. shared {name: module or optimizer}, alike in all processes, and own {name:
     what differs, such as a pool} are brought back to the last save, and so are random draws, but
-    for dropout on a GPU.
-    log: a list of rows {column: number}. save_run writes log.csv, and last.pt for --resume; all
-    processes call it. UserError if a new run's folder exists, or the run to resume had another
-    configuration, teacher, data, device or number of processes.
+    for dropout on a GPU. log: a list of rows {column: number}. save_run writes log.csv, and last.pt
+    for --resume; all processes call it. UserError if a new run's folder exists, or the run to
+    resume had another configuration, teacher, loss, data, device or number of processes.
     """
     folder, (rank, count) = Path(config.out), processes()
     torch.manual_seed(generator.initial_seed())  # for dropout

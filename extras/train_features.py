@@ -25,8 +25,8 @@ class Config(teachers.Options):
     """Trains the feature network of eval_fid.py --features cifar10."""
 
     data: str = opt("data", "CIFAR-10: a folder of .npz files, or torchvision's, downloaded to it")
-    epochs: int = opt(16, "passes through the 50,000 training images", 1, 10**6)
-    batch: int = opt(128, "images a step", 2, 10**6)
+    epochs: int = opt(16, "passes through the 50,000 training images", 1)
+    batch: int = opt(128, "images a step", 2)
     lr: float = opt(0.2, "peak learning rate of SGD, one cycle", 1e-9, 100)
     seed: int = opt(0, "seed of every random draw", 0, 2**32 - 1)
     device: str = opt("auto", "auto, cpu, cuda, cuda:N or mps")
