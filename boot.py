@@ -100,36 +100,21 @@ def signal_ode_step(y_t, xi, t, s, teacher, solver, c=None, guidance=1.0):
 
 
 class Student(nn.Module):
-    """y_theta(xi, t): the teacher's network and weights, asked for the signal at t from pure noise.
+    """y_theta(xi, t): a diffusion network that is asked for the signal at t from pure noise.
 
     The input is always xi, so whatever t is, a prediction becomes an image with the levels of
-    t_max: for a teacher that predicts v, y = alpha(t_max) xi - sigma(t_max) v(xi, t). At t_max an
-    untrained student is the unguided teacher. For a teacher that predicts noise this fails: x0 =
-    (x - sigma eps) / alpha multiplies its errors, 13-fold at the default t_max. Its student
-    predicts v, from a new last layer that starts at 0, so at first y = alpha(t_max) xi, nearly 0.
+    t_max: for a model that predicts v, y = alpha(t_max) xi - sigma(t_max) v(xi, t).
 
-    guidance  (w,), or (lowest, highest): then the network takes w as well, embedded like the time
-              and added through a layer that starts at 0 (section 3.3)
-    init      "teacher", or "random" for random weights, which the paper does not do
+    guidance  (w,), or (lowest, highest): then the network takes w as well (section 3.3)
     """
 
-    def __init__(self, teacher, t_min, t_max, guidance=(1.0,), init="teacher"):
+    def __init__(self, model, t_min, t_max, guidance=(1.0,)):
         super().__init__()
+        self.model, self.net = model, model.net
         self.t_min, self.t_max, self.guidance = t_min, t_max, guidance
-        arguments = teacher.net.arguments | {"guided": len(guidance) == 2}
-        self.net = type(teacher.net)(**arguments).to(teacher.device)
-        given = teacher.net.state_dict()
-        if init == "random":
-            given = dict(teacher.net.named_buffers())  # embeddings of prompts, which are no weights
-        self.net.load_state_dict(self.net.state_dict() | given)
-        if teacher.predicts == "eps":
-            for p in self.net.last_layer.parameters():
-                nn.init.zeros_(p)
-        predicts = "v" if teacher.predicts == "eps" else teacher.predicts
-        self.model = dataclasses.replace(teacher, net=self.net, predicts=predicts)
-        at = torch.tensor(t_max, device=teacher.device)
-        self.register_buffer("alpha", teacher.schedule.alpha(at), persistent=False)
-        self.register_buffer("sigma", teacher.schedule.sigma(at), persistent=False)
+        at = torch.tensor(t_max, device=model.device)
+        self.register_buffer("alpha", model.schedule.alpha(at), persistent=False)
+        self.register_buffer("sigma", model.schedule.sigma(at), persistent=False)
 
     def forward(self, xi, t, c=None, w=None):
         """y_theta(xi, t), (B, C, H, W).
@@ -141,6 +126,28 @@ class Student(nn.Module):
         out = self.model.call(xi, i, c, w if len(self.guidance) == 2 else None)
         p = out[:, :xi.shape[1]]                                 # without a learned variance
         return teachers.to_x0(self.model.predicts, p, xi, self.alpha, self.sigma)
+
+
+def new_student(teacher, t_min, t_max, guidance=(1.0,), init="teacher"):
+    """An untrained Student: at t_max the unguided teacher, and nearly so at all other t.
+
+    It has the teacher's network and weights, but for the time embedding e(t), which starts as
+    e(t_max) + START (e(t) - e(t_max)): asked at t itself, the teacher makes garbage of pure noise.
+    For a range of scales, w is embedded like the time and added through a layer that starts at 0.
+    init: "teacher", or "random" for random weights, which the paper does not do.
+    """
+    arguments = teacher.net.arguments | {"guided": len(guidance) == 2}
+    net = type(teacher.net)(**arguments).to(teacher.device)
+    given = teacher.net.state_dict()
+    if init == "random":
+        given = dict(teacher.net.named_buffers())  # embeddings of prompts, which are no weights
+    net.load_state_dict(net.state_dict() | given)
+    with torch.no_grad():
+        i_max = torch.tensor([t_max * teacher.schedule.T * teacher.stride - 1])
+        e_max = net.embed_time(i_max.to(teacher.device))[0]
+        net.last_of_time.bias.lerp_(e_max, 1 - START)
+        net.last_of_time.weight *= START
+    return Student(dataclasses.replace(teacher, net=net), t_min, t_max, guidance)
 
 
 # ------------------------------------------------------------------------------------------------
@@ -166,7 +173,7 @@ def losses(student, teacher, xi, t, s, c, w, config):
     w_t is the density of s, here uniform. The first hop, from t_max, may be shorter than delta; it
     is divided by delta^2, too, so that short hops do not weigh more.
     L^BC = || y_theta(xi, t_max) - f_phi(xi, t_max) ||^2. An eighth of the batch is enough for it:
-    unguided, it starts at 0 (but for teachers that predict noise) and only has to stay there.
+    unguided, it starts at 0 and only has to stay there.
     One call of the student, with gradient, serves both.
     """
     rows = torch.arange(len(xi), device=xi.device)
@@ -240,10 +247,7 @@ WARMUP = 150    # steps until the learning rate reaches its peak
 SAVES = 24      # of a run, at most
 LOSSES = "bootstrap", "boundary"  # their columns in log.csv
 PICTURE = 1     # at each PICTURE-th save, a picture
-# Without --t-max, the path starts where 1 / alpha reaches this. Starting at pure noise is right
-# where nothing is left of the image: at 65 a CIFAR-10 image's mean colour has 2 % of the noise's
-# variance. Noise-predicting teachers start at 13 (46 %): 1 / alpha scales their errors.
-STARTS = {"v": 65, "x0": 65, "eps": 13}
+START = 0.1     # how far the time embedding is from that of t_max at first, of 1
 
 
 @dataclass
@@ -263,7 +267,7 @@ class Config(teachers.RunOptions):
     beta: float = opt(16.0, "weight of the boundary loss (beta)", 0)
     t_min: float = opt(0.02, "time at which the path ends (t_min)", 1e-4, 1)
     t_max: float = opt(None, "time at which it starts (t_max); default: where 1 / alpha reaches "
-                       "65, or 13 if the teacher predicts noise", 1e-4, 1)
+                       "65", 1e-4, 1)
     init: str = opt("teacher", "the student's first weights", choices=("teacher", "random"))
     guidance: tuple = opt(None, "scale w to distil (default: 1, no guidance); two: w is drawn "
                           "between them, and given to the student", 1, type=float, nargs="+",
@@ -295,7 +299,13 @@ class Config(teachers.RunOptions):
     def fitted(self, teacher):
         """This configuration with what depends on the teacher settled; UserError if unfit."""
         schedule = teacher.schedule
-        start = (schedule.alphas_cumprod >= STARTS[teacher.predicts]**-2).sum().item() / schedule.T
+        if teacher.predicts == "eps":
+            raise UserError(f"{self.teacher} predicts noise, whose errors 1 / alpha multiplies "
+                            "where the path starts: make a copy that predicts v, by python dkdm.py "
+                            f"--teacher {self.teacher} --student same --predicts v, and take that")
+        # Starting at pure noise is right where nothing is left of the image: where 1 / alpha is 65,
+        # a CIFAR-10 image's mean colour has 2 % of the noise's variance.
+        start = (schedule.alphas_cumprod >= 65**-2).sum().item() / schedule.T
         fitted = dataclasses.replace(self, t_max=self.t_max or round(start, 2),
                                      guidance=self.guidance or (1.0,))
         if not 1 / schedule.T <= self.t_min <= fitted.t_max - self.delta:
@@ -320,7 +330,7 @@ def train(config, losses=losses):
     config = config.fitted(teacher)
     teacher = teacher.in_precision(config.precision)
     torch.manual_seed(config.seed)  # initial weights
-    student = Student(teacher, config.t_min, config.t_max, config.guidance, config.init)
+    student = new_student(teacher, config.t_min, config.t_max, config.guidance, config.init)
     student.net.eval()  # no dropout: it would make the targets noisy
     ema = copy.deepcopy(student)
     ema.net.requires_grad_(False).eval()

@@ -171,7 +171,13 @@ FILL = {"paper": shuffle_denoise, "strided": strided_denoise}
 
 
 def new_student(teacher, size, predicts, learned_sigma):
-    """A DiffusionModel like the teacher, with a network of the named size and random weights."""
+    """A DiffusionModel like the teacher, with a network of the named size and random weights.
+
+    Size "same": the teacher's own network with its weights, which is to predict something else.
+    """
+    if size == "same":
+        net = copy.deepcopy(teacher.net).requires_grad_(True)
+        return dataclasses.replace(teacher, net=net, predicts=predicts)
     rows = teacher.num_classes if teacher.null_label is None else teacher.num_classes + 1
     net = new_network(size, teacher.image_shape, rows, learned_sigma).to(teacher.device)
     return dataclasses.replace(teacher, net=net, predicts=predicts, learned_sigma=learned_sigma,
@@ -247,14 +253,14 @@ def training_step(student, teacher, pool, ema, optimizer, step, config, generato
     with torch.no_grad():
         teacher_out = teacher.eps_form(x, i, c)                            # the one teacher call
     student_out = student.eps_form(x, i, c)
-    target = teacher_out
+    target, weight = teacher_out, simple_weight(student.predicts, i, x, schedule)
     if teacher.predicts == "eps" != student.predicts:
-        # The error of eps is multiplied by sigma / alpha in x0, so x0 is clipped, as in sampling.
+        # 1 / alpha multiplies its errors in x0: that is clipped, as in sampling, and counts less.
         _, _, _, eps = schedule.p_mean_variance(teacher_out, x, i)
         target = torch.cat([eps, teacher_out[:, x.shape[1]:]], dim=1)
+        weight = weight.clamp(max=NOISY**2)
     l_simple, l_vlb = losses(student_out, target, x, i, schedule)          # lines 5 and 6
-    l_simple = (simple_weight(student.predicts, i, x, schedule) * l_simple).mean()
-    l_vlb = l_vlb.mean()
+    l_simple, l_vlb = (weight * l_simple).mean(), l_vlb.mean()
     loss = l_simple + config.lambda_vlb * schedule.T * l_vlb               # line 7: sum over T
     logged = torch.stack([l_simple, l_vlb]).detach()
     update(student, ema, optimizer, loss, logged, step, config)
@@ -292,6 +298,7 @@ WARMUP = 150    # steps until the learning rate reaches its peak
 SAVES = 24      # of a run, at most
 LOSSES = "simple", "vlb"  # their columns in log.csv
 PICTURE = 4     # at each PICTURE-th save, a picture
+NOISY = 6       # where 1 / alpha is above it, x0 of a teacher of noise is mostly error
 
 
 @dataclass
@@ -302,7 +309,8 @@ class Config(teachers.RunOptions):
     """
 
     teacher: str = opt("cifar10", "a name of teachers.py list, or a path", also=["--dataset"])
-    student: str = opt("nano", "named size of the student", choices=(*unet.SIZES, *vit.SIZES))
+    student: str = opt("nano", "named size of the student; same: the teacher's own network and "
+                       "weights, for another --predicts", choices=("same", *unet.SIZES, *vit.SIZES))
     predicts: str = opt(None, "what it predicts; eps is the paper (default: as the teacher)",
                         choices=("eps", "v", "x0"))
     mode: str = opt("dynamic", "where a batch comes from: dynamic, the pool; shuffled, one batch "
@@ -346,6 +354,8 @@ class Config(teachers.RunOptions):
             raise UserError("--mode iterative fills no pool: leave --fill out")
         if self.lambda_vlb and not teacher.learned_sigma:
             raise UserError("--lambda-vlb needs a teacher with learned variances: leave it out")
+        if self.student == "same" and teacher.learned_sigma and self.lambda_vlb == 0:
+            raise UserError("--student same keeps the learned variance: leave --lambda-vlb out")
         if pool_size(self, T) < 1:
             raise UserError(f"--rho {self.rho} leaves the pool empty: give at least {1 / T:g}")
         if self.fill == "strided" and self.mode != "iterative" and pool_size(self, T) <= 20:
@@ -369,14 +379,12 @@ def train(config, losses=dkdm_loss):
     config.json, log.csv, samples/step_XXXXXX.png, student.pt (averaged weights), last.pt (for
     --resume) and summary.png. Raises UserError for bad input and for a loss that is not finite.
     """
-    teacher = teachers.load_teacher(config.teacher, config.device)
-    config = config.fitted(teacher)
-    teacher = teacher.respaced(config.T)
-    teacher = teacher.in_precision(config.precision)
+    whole = teachers.load_teacher(config.teacher, config.device)  # on its own, longer chain
+    config = config.fitted(whole)
+    teacher = whole.respaced(config.T).in_precision(config.precision)
     torch.manual_seed(config.seed)  # initial weights
     student = new_student(teacher, config.student, config.predicts, config.lambda_vlb > 0)
-    student = student.in_precision(config.precision)  # that of what it predicts
-    student.net.train()
+    student.net.train(config.student != "same")  # a teacher's weights need no dropout
     ema = copy.deepcopy(student)
     ema.net.requires_grad_(False).eval()
     optimizer = torch.optim.Adam(student.net.parameters(), config.lr, betas=(0.9, 0.99), fused=True)
@@ -398,7 +406,10 @@ def train(config, losses=dkdm_loss):
     drawn = images(teacher)
 
     def save():  # last.pt last: if the run stops before it, --resume makes the rest again
-        checkpoint = ema.checkpoint("dkdm", dataclasses.asdict(config))
+        made = ema
+        if config.student == "same":  # its network knows the whole chain
+            made = dataclasses.replace(ema, schedule=whole.schedule, stride=whole.stride)
+        checkpoint = made.checkpoint("dkdm", dataclasses.asdict(config))
         teachers.save(folder / "student.pt", checkpoint)
         save_run()
 

@@ -424,11 +424,10 @@ class DiffusionModel:
     def in_precision(self, precision):
         """The same model, its network computing in "fp32", "bf16" or "auto".
 
-        auto is bfloat16 where the hardware computes in it, about twice as fast, but not for models
-        that predict noise: near t = 1 their x0 divides the rounding by a small alpha.
+        auto is bfloat16 where the hardware computes in it, about twice as fast.
         """
         kind, bf16 = self.device.type, precision == "bf16"
-        if precision == "auto" and self.predicts != "eps":
+        if precision == "auto":
             if kind == "cuda":
                 bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
             elif kind == "cpu" and hasattr(torch.cpu, "get_capabilities"):
@@ -953,7 +952,9 @@ class SampleOptions(Options):
 def sample(config):
     """Draws config.n images of config.teacher and writes them to config.out."""
     model, w = load_teacher(config.teacher, config.device), config.guidance
-    model = model.in_precision(config.precision)
+    # Near t = 1, the x0 of a model that predicts noise divides rounding by a small alpha.
+    exact = config.precision == "auto" and model.predicts == "eps"
+    model = model.in_precision("fp32" if exact else config.precision)
     path = [t for t in (config.t_max, config.t_min) if t is not None]
     if len(path) not in {"ddim": (0, 2), "ddpm": (0,), "dpm": (2,)}[config.sampler]:
         raise UserError("--t-max and --t-min go together: ddpm takes neither, dpm needs both")

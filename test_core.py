@@ -231,7 +231,7 @@ def test_lab3_gradient_flows_through_the_student_at_s_alone():
 def test_every_weight_learns_in_bfloat16(tmp_path):
     """Autocast's cache loses gradients in torch 2.6, see DiffusionModel.call."""
     teacher = teachers.load_teacher(tiny(tmp_path / "t.pt")).in_precision("bf16")
-    student, xi = boot.Student(teacher, 0.02, 0.98), torch.randn(4, 3, 8, 8)
+    student, xi = boot.new_student(teacher, 0.02, 0.98), torch.randn(4, 3, 8, 8)
     sum(losses_of(student, teacher, xi, torch.full((4,), 0.5), 0.1, torch.arange(4) % 3)).backward()
     assert all(p.grad is not None for p in student.parameters())
     exact = dataclasses.replace(teacher, bf16=False).x0(xi, torch.full((4,), 0.5))
@@ -868,7 +868,8 @@ def tiny(path, net=None, classes=3, predicts="v", shape=(3, 8, 8), schedule="cos
     torch.manual_seed(0)
     rows = None if classes is None else classes + 1
     net = net or small_unet(attention_resolutions=(), channel_mult=(1,), num_classes=rows)
-    nn.init.normal_(net.last_layer.weight, std=0.02)
+    last = net.final_layer.linear if isinstance(net, vit.ViT) else net.out[2]  # starts at 0
+    nn.init.normal_(last.weight, std=0.02)
     model = DiffusionModel(net, Schedule(schedule, T), shape, classes, predicts, learned)
     teachers.save(path, model.checkpoint("teacher", {}))
     return str(path)
@@ -909,7 +910,7 @@ def test_a_chain_of_100_steps_is_the_same_model():
     torch.testing.assert_close(short.x0(x, t, c), long.x0(x, t, c), rtol=0, atol=0.01)
     again = teachers.build(short.checkpoint("teacher", {}), "t.pt")
     assert torch.equal(again.eps_form(x, i, c), short.eps_form(x, i, c))
-    student, t_max = boot.Student(again, 0.02, 0.9), torch.full((4,), 0.9)
+    student, t_max = boot.new_student(again, 0.02, 0.9), torch.full((4,), 0.9)
     torch.testing.assert_close(student(x, t_max, c), short.x0(x, t_max, c))
 
 
@@ -938,27 +939,36 @@ def test_lab7_an_untrained_student_is_the_teacher_at_t_max(tmp_path):
     for predicts in ("v", "x0"):
         teacher = teachers.load_teacher(tiny(tmp_path / "t.pt", predicts=predicts))
         fill(teacher.net)
-        student = boot.Student(teacher, 0.02, 0.98).eval()
+        student = boot.new_student(teacher, 0.02, 0.98).eval()
         close(student(xi, t_max, c, w), teacher.x0(xi, t_max, c), "at t_max the student is the "
               "teacher: asked at index t T - 1, and turned into an image by the levels of t_max")
+        p, schedule = student.model.call(xi, 1000 * t - 1, c)[:, :3], teacher.schedule
+        image = teachers.to_x0(predicts, p, xi, schedule.alpha(t_max), schedule.sigma(t_max))
+        close(student(xi, t, c, w), image, "at any t, the network is asked at index t T - 1, and "
+              "its prediction becomes an image by the levels of t_max: the input is pure noise")
         bootstrap, boundary = losses_of(student, teacher, xi, t, 0.1, c)
         assert boundary < 1e-8 < bootstrap
-    # one that predicts noise: a student that predicts v, from 0, with its other weights
-    teacher = teachers.load_teacher(tiny(tmp_path / "t.pt", predicts="eps"))
-    student, alpha = boot.Student(teacher, 0.02, 0.98), teacher.schedule.alpha(t_max[:1])
-    torch.testing.assert_close(student(xi, t, c, w), alpha * xi)
-    assert teacher.x0(xi, t_max, c).abs().max() == 1  # clipped
-    theirs = teacher.net.state_dict()
-    changed = [name for name, w in student.net.state_dict().items()
-               if not torch.equal(w, theirs[name])]
-    assert student.model.predicts == "v" and changed == ["out.2.weight"]
+
+
+@pytest.mark.parametrize("make", [tiny, tiny_vit])
+def test_a_student_starts_near_the_time_embedding_of_t_max_and_is_read_as_it_was(tmp_path, make):
+    teacher = teachers.load_teacher(make(tmp_path / "t.pt", predicts="v"))
+    fill(teacher.net)
+    student, i = boot.new_student(teacher, 0.02, 0.9), torch.tensor([899.0, 20.0, 500.5])
+    e = teacher.net.embed_time(i)
+    torch.testing.assert_close(student.net.embed_time(i), e[:1] + boot.START * (e - e[:1]))
+    config = dataclasses.asdict(boot.Config(t_max=0.9, guidance=(1.0,)))
+    teachers.save(tmp_path / "s.pt", student.model.checkpoint("boot", config))
+    xi, c = torch.randn(4, 3, 8, 8), torch.arange(4) % 3
+    again = boot.load_student(tmp_path / "s.pt")
+    assert torch.equal(boot.sample(again, xi, c), boot.sample(student, xi, c))
 
 
 @pytest.mark.parametrize("make", [tiny, tiny_vit])
 def test_a_student_for_a_range_of_scales_starts_as_its_teacher_and_learns_w(tmp_path, make):
     teacher = teachers.load_teacher(make(tmp_path / "t.pt", predicts="v"))
     fill(teacher.net)  # no block is the identity any more
-    student, fixed = (boot.Student(teacher, 0.02, 0.9, w) for w in ((1.0, 5.0), (3.0,)))
+    student, fixed = (boot.new_student(teacher, 0.02, 0.9, w) for w in ((1.0, 5.0), (3.0,)))
     xi, c, t = torch.randn(4, 3, 8, 8), torch.arange(4) % 3, torch.full((4,), 0.5)
     w = torch.tensor([1.0, 2.0, 3.0, 5.0])
     assert torch.equal(student(xi, t, c, w), fixed(xi, t, c, w))  # the layer of w starts at 0
@@ -1035,8 +1045,8 @@ def tiny_config(script, folder, **options):
 
 @pytest.mark.parametrize(("made", "options", "t_max"), [
     (dict(), {"guidance": (1.0, 4.0)}, 0.99),
-    (dict(predicts="eps", T=4000), {"init": "random", "guidance": (3.0,), "t_max": 0.6}, 0.6),
-    (dict(predicts="eps", schedule="linear"), {"solver": "ddim"}, 0.71),
+    (dict(predicts="x0", T=4000), {"init": "random", "guidance": (3.0,), "t_max": 0.6}, 0.6),
+    (dict(schedule="linear"), {"solver": "ddim"}, 0.91),
 ])
 def test_a_boot_run_leaves_a_student_of_the_options_it_had(tmp_path, short, made, options, t_max):
     tiny(tmp_path / "t.pt", **made)
@@ -1048,7 +1058,7 @@ def test_a_boot_run_leaves_a_student_of_the_options_it_had(tmp_path, short, made
     student = boot.load_student(folder / "student.pt")
     assert student.t_max == t_max and student.guidance == w
     images = boot.sample(student, torch.randn(4, 3, 8, 8), torch.arange(4) % 3)
-    assert images.isfinite().all() and images.std() > 0.01
+    assert images.isfinite().all() and images.std() > 1e-3
 
 
 @pytest.mark.parametrize(("teacher", "student", "options"), [
@@ -1071,6 +1081,20 @@ def test_a_dkdm_run_leaves_an_ordinary_checkpoint(tmp_path, short, teacher, stud
     more = dict(teacher=str(tmp_path / "run/student.pt"), out=str(tmp_path / "one-step"))
     boot.train(tiny_config(boot, tmp_path, steps=1, t_min=0.05, **more))  # the methods chain
     assert boot.load_student(tmp_path / "one-step/student.pt").t_max > 0.5
+
+
+@pytest.mark.parametrize("make", [tiny, tiny_vit])
+def test_a_copy_of_the_teacher_predicts_v_on_the_whole_chain(tmp_path, short, make):
+    """From weights that predict noise, which v nearly is where there is little of it."""
+    net = teachers.load_teacher(make(tmp_path / "t.pt", predicts="eps", T=40)).net
+    options = dict(student="same", predicts="v", T=20, rho=0.25, steps=1, lr=1e-6, ema=0.0)
+    dkdm.train(tiny_config(dkdm, tmp_path, **options))
+    model = teachers.load_teacher(tmp_path / "run/student.pt")
+    assert (model.predicts, model.schedule.T, model.stride, model.learned_sigma) == ("v", 40, 1, 1)
+    for name, weight in net.state_dict().items():
+        torch.testing.assert_close(model.net.state_dict()[name], weight, rtol=0, atol=2e-6)
+    with pytest.raises(UserError, match="keeps the learned variance"):
+        dkdm.train(tiny_config(dkdm, tmp_path, **options, lambda_vlb=0.0))
 
 
 def test_iterative_mode_visits_the_chain_from_its_end(tmp_path, short):
@@ -1330,6 +1354,7 @@ BAD = {
         --teacher T.pt | no chain of T = 10
         --teacher nan.pt | not finite
         --teacher student.pt | boot.py --sample
+        --teacher eps.pt | dkdm.py --teacher eps.pt --student same --predicts v
         --teacher t.pt --delta 0.98 | --t-min is 0.02, and must be from 1/1000 to --t-max 0.99 minus
         --teacher t.pt --t-max 0.02 --t-min 0.99 | --t-min is 0.99
         --teacher t.pt --t-min 0.0005 --delta 0.1 | from 1/1000
@@ -1411,6 +1436,7 @@ def bad_files(tmp_path, monkeypatch, short):
     plain = small_unet(attention_resolutions=(), channel_mult=(1,), out_channels=3)
     tiny("plain.pt", plain, classes=None, learned=False)
     tiny("odd.pt", shape=(3, 9, 9))
+    tiny("eps.pt", predicts="eps")
     boot.train(tiny_config(boot, tmp_path, teacher=tiny("moved.pt"), steps=1))
     tiny("moved.pt", classes=5)  # another teacher in its place
 

@@ -265,15 +265,19 @@ class UNet(nn.Module):
         self.out = nn.Sequential(norm(ch), nn.SiLU(), last)
 
     @property
-    def last_layer(self):
-        return self.out[2]
+    def last_of_time(self):
+        return self.time_embed[2]
+
+    def embed_time(self, i):
+        """The embedding of indices i (B,), of which last_of_time is the last layer: (B, D)."""
+        return self.time_embed(timestep_embedding(i * self.index_scale, self.model_channels))
 
     def forward(self, x, i, c=None, w=None):
         if (c is None) != (self.num_classes is None):
             raise ValueError(f"UNet: this network wants {'' if c is None else 'no '}labels c")
         if (w is None) == self.guided:
             raise ValueError(f"UNet: this network wants {'' if w is None else 'no '}guidance w")
-        emb = self.time_embed(timestep_embedding(i * self.index_scale, self.model_channels))
+        emb = self.embed_time(i)
         if c is not None:
             emb = emb + self.label_emb(c)
         if w is not None:

@@ -168,15 +168,19 @@ class ViT(nn.Module):
             nn.init.zeros_(layer.bias)
 
     @property
-    def last_layer(self):
-        return self.final_layer.linear
+    def last_of_time(self):
+        return self.t_embedder["mlp"][2]
+
+    def embed_time(self, i):
+        """The embedding of indices i (B,), of which last_of_time is the last layer: (B, D)."""
+        return self.t_embedder["mlp"](timestep_embedding(i, 256))
 
     def forward(self, x, i, c=None, w=None):
         if (c is None) != (self.num_classes is None):
             raise ValueError(f"ViT: this network wants {'' if c is None else 'no '}labels c")
         if (w is None) == self.guided:
             raise ValueError(f"ViT: this network wants {'' if w is None else 'no '}guidance w")
-        emb = self.t_embedder["mlp"](timestep_embedding(i, 256))            # (B, D)
+        emb = self.embed_time(i)                                            # (B, D)
         if c is not None:
             emb = emb + self.y_embedder["embedding_table"](c)
         if w is not None:

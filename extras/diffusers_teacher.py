@@ -3,7 +3,8 @@
     pip install "diffusers>=0.35" transformers
     python teachers.py convert diffusers:google/ddpm-cifar10-32 --out ddpm.pt
     python teachers.py convert diffusers:NAME --prompts prompts.txt --out sd.pt
-    python boot.py --teacher sd.pt --guidance 4
+    python dkdm.py --teacher sd.pt --student same --predicts v --fill strided
+    python boot.py --teacher runs/dkdm-sd-same/student.pt --guidance 4
 
 NAME is a folder, or a name on the Hugging Face hub. Supported are U-Nets for images or latents,
 unconditional, with class labels or with one text encoder, trained on a chain of noise levels: DDPM,
@@ -107,8 +108,12 @@ class DiffusersNet(torch.nn.Module):
             self.net.enable_gradient_checkpointing()
 
     @property
-    def last_layer(self):
-        return self.net.conv_out
+    def last_of_time(self):
+        return self.net.time_embedding.linear_2
+
+    def embed_time(self, i):
+        """The embedding of indices i (B,), of which last_of_time is the last layer: (B, D)."""
+        return self.net.time_embedding(self.net.time_proj(i))
 
     def forward(self, x, i, c=None, w=None):
         condition = {}

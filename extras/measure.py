@@ -5,21 +5,27 @@
     python -m extras.measure errors --student runs/dkdm-cifar10-nano/student.pt
     python -m extras.measure mix --images made.npz --share 0.2 --out mixed.npz
     python -m extras.measure real --n 5000 --out real.npz
+    python -m extras.measure noise --out noise.pt
 
 floor    the MSE of a perfect student of BOOT to the teacher's 50 DDIM steps
 steps    the MSE of a student of BOOT, and of its teacher's steps by DDIM and by DPM-Solver++
 errors   a diffusion model's error to its teacher, and its denoising loss on CIFAR-10's test images
 mix      a data-limited set: generated images, a share replaced by CIFAR-10's training images
 real     CIFAR-10's first test images as an .npz, for the floor of the scores
+noise    a teacher that predicts noise, as public ones do: a copy of one that predicts v
 """
 
+import copy
 import dataclasses
+import math
 import statistics
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
+from tqdm import tqdm
 
 import boot
 import dkdm
@@ -30,7 +36,7 @@ from teachers import UserError, opt
 TAKES = {  # what each command takes besides its name
     "floor": "teacher solver delta guidance n seed device", "steps": "teacher student n seed out "
     "device", "errors": "teacher student data n seed device", "mix": "images share data seed out",
-    "real": "data n out"}
+    "real": "data n out", "noise": "teacher data n seed device out"}
 
 
 @dataclass
@@ -46,11 +52,12 @@ class Config(teachers.Options):
     data: str = opt("data", "CIFAR-10: a folder of .npz files, or torchvision's, downloaded to it")
     images: str = opt("", "mix: generated images with labels (.npz)")
     share: float = opt(0.2, "mix: share of real images", 0, 1)
-    n: int = opt(None, "noise samples or real images (default: floor 64, steps 256, errors 2000, "
-                       "real 5000)", 10, 10_000)
+    n: int = opt(None, "noise samples, real images or, for noise, steps of training (default: "
+                       "floor 64, steps 256, errors 2000, real 5000, noise 10000)", 10, 10_000)
     seed: int = opt(0, "seed of every random draw", 0, 2**32 - 1)
     device: str = opt("auto", "auto, cpu, cuda, cuda:N or mps")
-    out: str = opt("", "steps: a picture (.png); mix and real: images with labels (.npz)")
+    out: str = opt("", "steps: a picture (.png); mix and real: images with labels (.npz); noise: "
+                       "a checkpoint")
 
     def __post_init__(self):
         super().__post_init__()
@@ -60,7 +67,8 @@ class Config(teachers.Options):
                 raise UserError(f"{self.what} takes no --{field.name}: leave it out")
             if not given and field.name in takes and field.default == "":
                 raise UserError(f"{self.what} needs --{field.name}, see --help")
-        self.n = self.n or {"floor": 64, "steps": 256, "errors": 2000, "real": 5000}.get(self.what)
+        self.n = self.n or {"floor": 64, "steps": 256, "errors": 2000, "real": 5000,
+                            "noise": 10_000}.get(self.what)
 
 
 def floor(config):
@@ -157,6 +165,42 @@ def real(config):
     return {"test images": len(images)}
 
 
+def noise(config):
+    """Writes config.out, a copy of the teacher that learned its eps in n steps of 16 real images.
+
+    Returns the mean squared error of eps in the last 100 steps.
+    """
+    teacher = teachers.load_teacher(config.teacher, config.device).in_precision("auto")
+    images, labels = (x.to(teacher.device) for x in eval_fid.cifar10(config.data))
+    net = copy.deepcopy(teacher.net).requires_grad_(True)
+    student = dataclasses.replace(teacher, net=net, predicts="eps")
+    average = copy.deepcopy(net).requires_grad_(False)
+    optimizer = torch.optim.Adam(net.parameters(), betas=(0.9, 0.99), fused=True)
+    B, last, draw = 16, [], dict(generator=teacher.generator(config.seed), device=teacher.device)
+    for k in tqdm(range(config.n), desc="a teacher of noise"):
+        rows = torch.randint(len(images), (B,), **draw)
+        x0, no_class = images[rows] / 127.5 - 1, torch.rand(B, **draw) < 0.1
+        c = torch.where(no_class, teacher.null_label, labels[rows])
+        i = torch.randint(teacher.schedule.T, (B,), **draw)
+        alpha, sigma = teacher.schedule.levels(i, x0)
+        x = alpha * x0 + sigma * torch.randn(x0.shape, **draw)
+        with torch.no_grad():
+            target = teacher.eps_form(x, i, c)
+        loss = F.mse_loss(student.eps_form(x, i, c), target)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-3 * min(1, (k + 1) / 100) * (1 + math.cos(math.pi * k / config.n)) / 2
+        optimizer.step()
+        for mean, weight in zip(average.parameters(), net.parameters(), strict=True):
+            mean.lerp_(weight.detach(), 1 - min(0.995, (1 + k) / (10 + k)))
+        last = [*last[-99:], loss.detach()]
+    made = dataclasses.replace(student, net=average).checkpoint("teacher", {})
+    teachers.save(config.out, made)
+    return {"error": torch.stack(last).mean().item()}
+
+
 def write(path, images, labels):
     """Images uint8 (N, 3, H, W) and labels (N,) as the .npz that scoring and training read."""
     arrays = {"arr_0": images.permute(0, 2, 3, 1).numpy(), "arr_1": labels.numpy()}
@@ -165,7 +209,7 @@ def write(path, images, labels):
 
 def main():
     config = Config.parse()
-    measure = {f.__name__: f for f in (floor, steps, errors, mix, real)}[config.what]
+    measure = {f.__name__: f for f in (floor, steps, errors, mix, real, noise)}[config.what]
     for what, value in measure(config).items():
         print(f"  {what:24} {round(value, 4)}")
 

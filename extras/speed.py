@@ -105,7 +105,7 @@ def profile():
     for script in boot, dkdm:
         config, state = script.Config().fitted(teacher), ()
         if script is boot:
-            student = boot.Student(teacher, config.t_min, config.t_max).eval()
+            student = boot.new_student(teacher, config.t_min, config.t_max).eval()
         else:
             student = dkdm.new_student(teacher, config.student, config.predicts, True)
             state = dkdm.Pool(1000, (3, 32, 32), 1000, 10, 0.1, generator),

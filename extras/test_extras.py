@@ -584,15 +584,18 @@ def test_boot_and_dkdm_on_pipelines(tmp_path, saved, family, monkeypatch, short)
     """Two steps of each from a converted checkpoint."""
     monkeypatch.chdir(tmp_path)
     _, source, prompts = saved(family)
-    teachers.convert(teachers.ConvertOptions(source, "teacher.pt", prompts=prompts))
-    teacher = teachers.load_teacher("teacher.pt")
+    teachers.convert(teachers.ConvertOptions(source, "noise.pt", prompts=prompts))
+    options = dict(teacher="noise.pt", steps=2, batch=4, device="cpu", compare=10)
+    copy = dkdm.Config(**options, out="v", rho=0.01, student="same", predicts="v", lr=1e-6)
+    dkdm.train(copy)  # BOOT takes no teacher of noise
+    teacher = teachers.load_teacher("v/student.pt")
     pixels = 16 if teacher.pipeline.latents else 8
-    options = dict(teacher="teacher.pt", steps=2, batch=4, device="cpu", compare=10)
+    options["teacher"] = "v/student.pt"
     distances = boot.train(boot.Config(**options, out="boot", guidance=(3.0,) if prompts else None))
     errors = dkdm.train(dkdm.Config(**options, out="dkdm", rho=0.01))
     assert np.isfinite([*distances.values(), *errors.values()]).all()
     student = boot.load_student("boot/student.pt")
-    untrained = boot.Student(teacher, 0.02, student.t_max)
+    untrained = boot.new_student(teacher, 0.02, student.t_max)
     pairs = zip(student.parameters(), untrained.parameters(), strict=True)
     assert 0 < max((a - b).abs().max() for a, b in pairs) < 0.1  # from the teacher's own weights
     model = teachers.load_teacher("dkdm/student.pt")
@@ -619,7 +622,10 @@ def test_prompts_can_be_replaced(tmp_path, saved, monkeypatch, short):
         monkeypatch.setattr(sys, "argv", [script.__name__ + ".py", *line.split()])
         script.main()
 
-    run(teachers, f"convert {source} --prompts {prompts} --out teacher.pt")
+    run(teachers, f"convert {source} --prompts {prompts} --out noise.pt")
+    run(dkdm, "--teacher noise.pt --student same --predicts v --steps 1 --compare 1 --rho 0.01 "
+              "--out v")
+    Path("v/student.pt").rename("teacher.pt")
     run(boot, "--teacher teacher.pt --guidance 1 4 --steps 1 --compare 10 --out boot")
     run(dkdm, "--teacher teacher.pt --steps 1 --compare 1 --rho 0.01 --out dkdm")
     run(teachers, "convert teacher.pt --prompts new.txt --out new.pt")
@@ -629,8 +635,9 @@ def test_prompts_can_be_replaced(tmp_path, saved, monkeypatch, short):
             ("boot/student.pt", "boot.pt", boot.load_student, boot.sample),
             ("teacher.pt", "new.pt", teachers.load_teacher, lambda m, x, c: m.ddim(x, 2, c, 2.0))):
         old, new = load(old), load(new)
-        torch.testing.assert_close(draw(old, xi, sea), draw(new, xi, sea - 1))
-        assert not torch.equal(draw(new, xi, sea - 1), draw(new, xi, sea - 2))
+        image = draw(new, xi, sea - 1)
+        rounding = (draw(old, xi, sea) - image).abs().max()  # of weights, to half precision
+        assert 10 * rounding < (image - draw(new, xi, sea - 2)).abs().max()
     assert (new.num_classes, new.pipeline.prompts) == (2, ["a bird", "The Sea"])
     run(teachers, "sample new.pt --steps 2 --n 4 --guidance 2 --out x.npz")
     run(boot, "--sample boot.pt --n 3 --guidance 3 --out y.npz")
@@ -644,7 +651,7 @@ def test_prompts_can_be_replaced(tmp_path, saved, monkeypatch, short):
 
 def test_a_drawn_scale_of_guidance_starts_as_nothing(saved):
     _, teacher = load(saved, "sd", "v_prediction")
-    student = boot.Student(teacher, 0.02, 0.9, (1.0, 5.0))
+    student = boot.new_student(teacher, 0.02, 0.9, (1.0, 5.0))
     xi, t, c = torch.randn(3, 4, 8, 8), torch.full((3,), 0.9), torch.arange(3)
     for w in (1.0, 5.0):
         with torch.no_grad():
@@ -652,7 +659,7 @@ def test_a_drawn_scale_of_guidance_starts_as_nothing(saved):
         torch.testing.assert_close(image, teacher.x0(xi, t, c), rtol=1e-4, atol=1e-5)
     student(xi, t, c, torch.full((3,), 2.0)).square().mean().backward()
     assert student.net.net.time_embedding.cond_proj.weight.grad.abs().max() > 0
-    student = boot.Student(teacher, 0.02, 0.9, init="random")
+    student = boot.new_student(teacher, 0.02, 0.9, init="random")
     assert torch.equal(student.net.features, teacher.net.features)  # the prompts are no weights
 
 
@@ -662,10 +669,10 @@ def test_large_networks_compute_their_activations_again(saved, monkeypatch):
     for large in (10**9, 1000):
         monkeypatch.setattr(diffusers_teacher, "LARGE", large)
         _, teacher = load(saved, "sd")
-        student = boot.Student(teacher, 0.02, 0.9).eval()
+        student = boot.new_student(teacher, 0.02, 0.9).eval()
         assert student.net.net.is_gradient_checkpointing == (large == 1000)
         torch.manual_seed(0)
-        nn.init.normal_(student.net.last_layer.weight)
+        nn.init.normal_(student.net.net.conv_out.weight)
         student(torch.randn(3, 4, 8, 8), torch.full((3,), 0.5), torch.arange(3)).sum().backward()
         gradients.append([p.grad for p in student.parameters()])
     for one, other in zip(*gradients, strict=True):
@@ -1036,7 +1043,7 @@ def test_direct_regression_learns_its_pairs_and_its_student_is_shown(tmp_path, s
 
     direct.train(config)
     student = boot.load_student(tmp_path / "direct/student.pt")
-    untrained = boot.Student(teacher, config.t_min, 0.99)
+    untrained = boot.new_student(teacher, config.t_min, 0.99)
     after, before = ((boot.sample(model, xi, c) - images).square().mean()
                      for model in (student, untrained))
     assert after < 0.5 * before
@@ -1230,15 +1237,16 @@ def test_the_floor_is_the_distance_of_the_exact_path_to_ddim(monkeypatch):
     class Exact(test_core.GaussianNet):
         def forward(self, x, i, c=None):
             alpha, sigma, std = law((i + 1) / 1000, x)
-            return sigma * (x - 0.2 * alpha) / std**2
+            eps = sigma * (x - 0.2 * alpha) / std**2
+            return (eps - sigma * x) / alpha  # v
 
     teacher = test_core.gaussian_teacher()
-    teacher.net = Exact(teacher.schedule)
+    teacher.net, teacher.predicts = Exact(teacher.schedule), "v"
     monkeypatch.setattr(teachers, "load_teacher", lambda *_: teacher)
     found = measure.floor(measure.Config("floor", delta=1 / 256))["floor"]
 
     xi = x = teacher.noise(64, 0).double()
-    times = torch.linspace(0.95, 0.02, 50, dtype=torch.float64)  # it predicts noise: from 0.95
+    times = torch.linspace(0.99, 0.02, 50, dtype=torch.float64)
     (alpha, sigma, std), (last_alpha, last_sigma, last_std) = law(times[0], x), law(times[-1], x)
     z = alpha * (0.2 + alpha * 0.25**2 / std**2 * (xi - 0.2 * alpha)) + sigma * xi - 0.2 * alpha
     y = 0.2 + (last_std * z / std - last_sigma * xi) / last_alpha
@@ -1256,7 +1264,7 @@ def test_students_and_solvers_are_compared_on_one_path(tmp_path, guidance):
     path = test_core.tiny(tmp_path / "t.pt")
     teacher = teachers.load_teacher(path).in_precision("auto")
     made = {"t_min": 0.1, "t_max": 0.9, "guidance": list(guidance)}
-    student = boot.Student(teacher, 0.1, 0.9, guidance)
+    student = boot.new_student(teacher, 0.1, 0.9, guidance)
     teachers.save(tmp_path / "s.pt", student.model.checkpoint("boot", made))
     mse = measure.steps(measure.Config("steps", path, str(tmp_path / "s.pt"), n=12,
                                        out=str(tmp_path / "x.png")))
