@@ -2,6 +2,7 @@
 
 import argparse
 import copy
+import csv
 import dataclasses
 import functools
 import inspect
@@ -37,6 +38,7 @@ from extras import (
     diffusers_teacher,
     direct,
     foreign,
+    grade,
     handout,
     measure,
     plot,
@@ -1255,6 +1257,41 @@ def test_a_check_fails_for_a_mistake(tmp_path, monkeypatch, lab, right, wrong, s
     with pytest.raises(AssertionError, match=says):
         for check in checks_of(lab, tmp_path):
             check()
+
+
+# ------------------------------------------------------------------------------------------------
+# grade.py
+
+
+def test_every_submission_is_a_row_of_grades(tmp_path, monkeypatch, capsys):
+    right = (handout.ROOT / "boot.py").read_text()
+    line = "    return teacher.x0(xi, t_max, c, w)\n"
+    submissions = {
+        "right": "import sys\nsys.exit()  # only the function is taken\n" + right.replace(
+            line, "    print('hello')\n" + line),
+        "wrong": right.replace(line, "    return teacher.x0(xi, t_max, c)\n"),
+        "empty": "", "broken": right.replace(line, "    return teacher.x0(\n"),
+        "exits": right.replace(line, "    import os\n    os._exit(0)\n")}
+    for name, text in submissions.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "boot.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["grade.py", "lab1", *submissions, "missing"])
+    grade.main()
+    with open("grades.csv", newline="") as file:
+        rows = {row.pop("submission"): row for row in csv.DictReader(file)}
+    assert {name: row["points"] for name, row in rows.items()} == {
+        "right": "1", "wrong": "0", "empty": "0", "broken": "0", "exits": "0", "missing": "0"}
+    for name, says in (("right", ""), ("wrong", "class c and scale w"), ("empty", "no function"),
+                       ("broken", "SyntaxError"), ("exits", "ended before its checks"),
+                       ("missing", "No such file")):
+        assert says in rows[name]["says"] and rows[name]["checks"] == "1"
+    assert len(capsys.readouterr().out.splitlines()) == len(rows)
+    with pytest.raises(UserError, match="grades.csv exists"):
+        grade.main()
+    (tmp_path / "broken/boot.py").write_text(right.replace(line, "    while True: print(1)\n"))
+    with pytest.raises(RuntimeError, match="not done in 1 seconds"):
+        grade.run_checks("lab1", grade.submitted("lab1", "broken"), 1)
 
 
 # ------------------------------------------------------------------------------------------------
