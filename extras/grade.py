@@ -3,9 +3,9 @@
     python -m extras.grade lab2 submissions/*/ --out grades.csv
 
 A submission is a folder with the lab's file, such as boot.py. Only the body of the lab's function
-is taken from it, so changed tests and other files do not count, and helpers must be inside it.
-Each check that passes is a point. A submission that is not whole, or whose checks do not end, is a
-row with 0 points and the reason.
+is taken from it, so changed tests, other files and decorators do not count, and helpers must be
+inside it. Each check that passes is a point. A submission that is not whole, or whose checks do not
+end, is a row with 0 points and the reason.
 
 This runs students' code with your rights: use a container without network or files that matter.
 """
