@@ -58,6 +58,18 @@ def close(actual, wanted, hint, **tolerances):
     torch.testing.assert_close(actual, wanted, msg=lambda how: f"{hint}\n{how}", **tolerances)
 
 
+def refuses(hint, function, *arguments):
+    """Asserts that function(*arguments) raises UserError."""
+    try:
+        function(*arguments)
+        did = "it raised nothing"
+    except UserError:
+        return
+    except Exception as error:
+        did = f"it raised {error!r}"
+    raise AssertionError(f"{hint}: {did}")
+
+
 # ------------------------------------------------------------------------------------------------
 # A teacher whose paths have a closed form
 
@@ -79,7 +91,7 @@ class Gaussian:
         """Mean and standard deviation of x_t, and its levels alpha and sigma, each (B, 2)."""
         m = self.means[2].expand(len(t), 2)
         if c is not None:
-            m = m + w[:, None] * (self.means[c] - m)
+            m = m + (1 if w is None else w[:, None]) * (self.means[c] - m)
         a, s = (level(t.double())[:, None] for level in (self.schedule.alpha, self.schedule.sigma))
         return a * m, (a**2 * self.variance + s**2).sqrt(), a, s
 
@@ -155,9 +167,61 @@ def test_lab2_a_step_moves_towards_the_teachers_image():
         assert towards > 0, (
             f"{solver}: y moves away from f. lambda rises with t, and sampling runs t down: check "
             "the sign of lambda', and which of t and s comes first")
-    step = boot.signal_ode_step(y, xi, full(0.9), full(0.1), teacher, "ddim")
-    close(step, teacher.path(y, xi, full(0.9), full(0.1)), "ddim: y_s = (1 - r) f + r y_t with "
-          "r = exp(lambda_s - lambda_t) is exact for a constant f")
+    for solver in ("ddim", "heun", "midpoint"):
+        step = boot.signal_ode_step(y, xi, full(0.9), full(0.1), teacher, solver)
+        close(step, teacher.path(y, xi, full(0.9), full(0.1)), f"{solver}: y_s = (1 - r) f + r y_t "
+              "with r = exp(lambda_s - lambda_t) is exact for a constant f; so is its average with "
+              "f at another time")
+    refuses("an unknown solver raises UserError", boot.signal_ode_step, y, xi, full(0.9), full(0.1),
+            teacher, "rk4")
+
+
+class Asked:
+    """A teacher whose image is t^2 everywhere, so that each step is known; notes its questions."""
+
+    def __init__(self):
+        self.schedule, self.questions = Schedule("cosine"), []
+
+    def x0(self, x, t, c=None, guidance=None):
+        self.questions.append((x, t, c, guidance))
+        return teachers.per_sample(t**2, x).expand_as(x)
+
+
+def test_lab2_where_each_solver_asks_and_what_it_makes_of_the_answer():
+    y, xi, t, s = noise(64, 2), noise(64, 2, seed=1), full(0.8), full(0.6)
+    c, w, schedule = torch.arange(64) % 2, torch.linspace(1, 3, 64).double(), Schedule("cosine")
+
+    def ddim(image, end):
+        r = (schedule.lam(end) - schedule.lam(t)).exp()[:, None]
+        return image + r * (y - image)
+
+    ends = {"euler": [], "ddim": [], "heun": [s], "midpoint": [full(0.7)]}  # of second questions
+    answers = {"ddim": 0.64, "heun": (0.64 + 0.36) / 2, "midpoint": 0.49}
+    for solver in boot.SOLVERS:
+        teacher = Asked()
+        step = boot.signal_ode_step(y, xi, t, s, teacher, solver, c, w)
+        (x, at, _, _), *more = teacher.questions
+        close(at, t, f"{solver}: at which time is the teacher asked first? At t")
+        close(x, boot.noisy(y, xi, t, schedule), f"{solver}: the teacher is shown the noisy x_t = "
+              "alpha_t y_t + sigma_t xi, not y_t")
+        assert all(of is c and scale is w for _, _, of, scale in teacher.questions), (
+            f"{solver}: each question to the teacher is for class c and scale w")
+        if solver not in ends:  # one of your own
+            continue
+        assert len(more) == len(ends[solver]), (
+            f"{solver}: euler and ddim ask the teacher once, the others twice")
+        for (x, at, _, _), end in zip(more, ends[solver], strict=True):
+            close(at, end, f"{solver}: at which time is the teacher asked again? heun asks at s, "
+                  "midpoint at (t + s) / 2")
+            close(x, boot.noisy(ddim(0.64, end), xi, end, schedule), f"{solver}: at which y is the "
+                  "teacher asked again? At the one that ddim's step reaches there")
+        if solver in answers:
+            close(step, ddim(answers[solver], s), f"{solver}: the last step starts at y_t, goes to "
+                  "s and uses f of t (ddim), of both ends, averaged (heun), or of the middle")
+    slope = math.pi / 1.008 / math.sin(0.808 / 1.008 * math.pi)  # of log tan, the cosine schedule
+    step = boot.signal_ode_step(y, xi, t, s, Asked(), "euler")
+    close(step, y + 0.2 * slope * (0.64 - y), "euler: y_s = y_t + (t - s) lambda'_t (f - y_t), "
+          "with lambda' at t", rtol=0, atol=0.02)
 
 
 def test_lab2_solvers_converge_at_their_order():
@@ -182,7 +246,7 @@ def test_lab3_a_student_on_the_exact_path_is_its_own_target():
     xi, c, w = noise(64, 2), torch.arange(64) % 2, torch.linspace(1, 3, 64).double()
     start = GAUSSIAN.x0(xi, full(0.98), c, w)
 
-    def exact(xi, t, c, w):
+    def exact(xi, t, c=None, w=None):
         return GAUSSIAN.path(start, xi, full(0.98), t, c, w)
 
     t = torch.linspace(0.3, 0.9, 64, dtype=torch.float64)
@@ -216,10 +280,10 @@ class Mlp(nn.Module):
 
 def test_lab3_gradient_flows_through_the_student_at_s_alone():
     torch.manual_seed(0)
-    student, xi, teacher = Mlp(), noise(64, 2).float(), Gaussian()
+    student, xi, teacher = Mlp(), noise(64, 2).float(), Gaussian(variance=0.0)  # steps are exact
     teacher.means.requires_grad_(True)
     t = torch.linspace(0.2, 0.9, 64)
-    step = boot.signal_ode_step(student(xi, t), xi, t, t - 0.1, teacher, "heun")
+    step = teacher.path(student(xi, t), xi, t, t - 0.1).float()
     by_hand = (student(xi, t - 0.1) - step.detach()).square().mean() / 0.1**2
     wanted = torch.autograd.grad(by_hand, list(student.parameters()))
     losses_of(student, teacher, xi, t, 0.1)[0].backward()
@@ -352,22 +416,29 @@ def wavy(x, i, c=None):
     return torch.cat([torch.sin(2 * x + shift), torch.cos(x - shift)], dim=1)
 
 
-@pytest.mark.parametrize(("schedule", "sampler", "steps", "wanted"), [
-    ("cosine", "ddim", 10,
-     [-0.20378, 1.0, 0.97373, -0.57563, -1.0, -0.17056, 1.0, -0.15362]),
-    ("cosine", "ddpm", 10,
-     [-0.02518, -0.11673, -0.24543, -0.28951, -0.24861, -0.12431, -0.01772, -0.08706]),
-    ("linear", "ddpm", 7,
-     [-0.34711, -0.55854, -0.70718, -0.14979, -0.36349, 0.13597, -0.16075, -0.5598]),
-])
-def test_lab8_samplers_agree_with_the_reference(schedule, sampler, steps, wanted):
+def sampled(schedule, sampler, steps, **options):
+    """Two images (8,) that a sampler makes of noise that is a formula."""
     model = DiffusionModel(wavy, Schedule(schedule), (1, 2, 2), None, "eps", True)
     x_T = torch.sin(torch.arange(8.0) * 1.3).reshape(2, 1, 2, 2) * 1.5
+    return getattr(model, sampler)(x_T, steps, **options).flatten()
+
+
+def test_lab8_ddim_agrees_with_the_reference():
+    wanted = [-0.20378, 1.0, 0.97373, -0.57563, -1.0, -0.17056, 1.0, -0.15362]
+    close(sampled("cosine", "ddim", 10), torch.tensor(wanted), "ddim at ADM's indices: x0 and eps "
+          "come from p_mean_variance on the shortened chain", rtol=0, atol=1e-4)
+    refuses("UserError where no stride gives as many indices", sampled, "cosine", "ddim", 300)
+
+
+@pytest.mark.parametrize(("schedule", "steps", "wanted"), [
+    ("cosine", 10, [-0.02518, -0.11673, -0.24543, -0.28951, -0.24861, -0.12431, -0.01772,
+                    -0.08706]),
+    ("linear", 7, [-0.34711, -0.55854, -0.70718, -0.14979, -0.36349, 0.13597, -0.16075, -0.5598]),
+])
+def test_ancestral_sampling_agrees_with_the_reference(schedule, steps, wanted):
     noises = torch.cos(torch.arange(8.0 * steps)).reshape(steps, 2, 1, 2, 2)
-    more = {"noises": noises} if sampler == "ddpm" else {}
-    out = getattr(model, sampler)(x_T, steps, **more)
-    close(out.flatten(), torch.tensor(wanted), f"{sampler} at ADM's indices: x0 and eps come from "
-          "p_mean_variance on the shortened chain", rtol=0, atol=1e-4)
+    images = sampled(schedule, "ddpm", steps, noises=noises)
+    torch.testing.assert_close(images, torch.tensor(wanted), rtol=0, atol=1e-4)
 
 
 def test_all_three_predictions_mean_the_same_image():
@@ -392,7 +463,7 @@ def test_all_three_predictions_mean_the_same_image():
         assert schedule.p_mean_variance(10 * out, x, i)[2].abs().max() == 1
 
 
-def test_lab8_guidance_follows_its_formula_and_none_is_the_last_label():
+def test_guidance_follows_its_formula_and_none_is_the_last_label():
     def net(x, i, c):
         return torch.cat([x * c.reshape(-1, 1, 1, 1), x + c.reshape(-1, 1, 1, 1)], dim=1)
 
@@ -405,6 +476,24 @@ def test_lab8_guidance_follows_its_formula_and_none_is_the_last_label():
     assert teacher.eps_form(x, i)[:, 0, 0, 0].tolist() == [4, 4]
     each = teacher.eps_form(x, i, c, guidance=torch.tensor([1.0, 3.0]))  # a scale for each sample
     assert each[:, 0, 0, 0].tolist() == [1, 4 + 3 * (2 - 4)]
+
+
+def test_lab8_ddim_makes_each_class_at_its_scale():
+    """A network that sees one gray in all noise of a class; "no class" is label 2."""
+    asked, (c, w) = [], (torch.tensor([0, 1]), torch.tensor([1.5, 2.0]))
+
+    def net(x, i, c):
+        asked.append(c.tolist())
+        return (0.2 * c - 0.1).reshape(-1, 1, 1, 1).expand_as(x)
+
+    model = DiffusionModel(net, Schedule("cosine"), (1, 2, 2), 2, "x0", False)
+    for times in ({}, dict(t_max=0.98, t_min=0.02)):
+        images = model.ddim(noise(2, 1, 2, 2).float(), 4, c, w, **times)
+        assert len(asked) == 4, "as many calls of the teacher as steps"
+        assert asked == 4 * [[0, 1, 2, 2]], "each call is for class c and scale w"
+        close(images[:, 0, 0, 0], torch.tensor([-0.3, -0.1]), "the image is the last call's x0",
+              rtol=0, atol=1e-4)
+        asked.clear()
 
 
 def test_lab8_ddim_on_the_path_that_boot_learns():
@@ -420,7 +509,7 @@ def test_lab8_ddim_on_the_path_that_boot_learns():
     for sampler, order, worst in ((model.ddim, 1, 0.02), (model.dpm_solver, 2, 0.001)):
         images = (sampler(xi.reshape(32, 2, 1, 1), n, t_max=0.98, t_min=0.02) for n in (50, 200))
         error = [(image.flatten(1) - wanted).abs().max() for image in images]
-        assert error[1] < worst, f"order {order}: the image is the last call's x0"
+        assert error[1] < worst, f"order {order}: x = alpha x0 + sigma eps at the next time"
         assert error[0] / error[1] == pytest.approx(4**order, rel=0.2), f"not of order {order}"
 
 
@@ -434,28 +523,55 @@ def other_wavy(x, i, c=None):
     return torch.cat([torch.sin(2.1 * x + shift), torch.cos(1.2 * x + shift)], dim=1)
 
 
-@pytest.mark.parametrize(("schedule", "wanted"), [
-    ("cosine", [146.8614, 206.218, 0.0002002554, 0.001972829, 712.2076]),
-    ("linear", [57.64489, 84.58414, 9.94121e-05, 0.006176383, 0.01438623]),
+def known(x0, variance, x, i, schedule):
+    """An output in eps form for x at i: of an image x0, and a variance interpolation or None."""
+    alpha, sigma = schedule.levels(i, x)
+    eps = (x - alpha * x0) / sigma
+    return eps if variance is None else torch.cat([eps, torch.full_like(x, variance)], dim=1)
+
+
+def test_lab5_l_vlb_is_a_kl_of_gaussians():
+    """Values of torch.distributions.kl_divergence, in bits, for teacher's and student's x0."""
+    x, i, schedule = noise(3, 1, 2, 2), torch.tensor([1, 5, 20]), Schedule("cosine")
+    means = [58.78918, 5.044043, 0.2891236]
+    for teacher, student, wanted, hint in (
+            ((0.5, 0.2), (0.5, 0.2), [0, 0, 0], "of two equal Gaussians the KL is 0"),
+            ((0.5, 0.2), (0.4, 0.2), means, "of equal variances the KL is the mean of (mean_T - "
+             "mean_S)^2 / (2 variance), where variance = exp(log_variance)"),
+            ((0.5, None), (0.4, None), [43.54704, 4.60287, 0.2804504],
+             "without a learned variance an output has C channels"),
+            ((0.5, 0.2), (0.5, -0.4), [0.01972502, 0.001739156, 0.0001896401],
+             "of equal means: KL(p_T || p_S), the teacher first"),
+            ((1.5, 0.2), (0.8, 0.2), [235.1567, 20.17617, 1.156494], "the teacher's x0 is clipped"),
+            ((0.8, 0.2), (1.5, 0.2), [2880.67, 247.1581, 14.16706], "the student's x0 is free")):
+        outputs = (known(*what, x, i, schedule) for what in (student, teacher))
+        simple, vlb = dkdm.dkdm_loss(*outputs, x, i, schedule)
+        assert simple.shape == vlb.shape == (3,), "one number for each sample"
+        in_nats = torch.allclose(vlb, math.log(2) * torch.tensor(means).double())
+        assert not in_nats, "this is the KL in nats: give it in bits"
+        close(vlb, torch.tensor(wanted).double(), hint, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize(("schedule", "wanted", "fixed"), [
+    ("cosine", [146.8614, 206.218, 0.0002002554, 0.001972829, 712.2076],
+     [214.7692, 144.5042, 0.0001992351, 0.001970118, 712.2063]),
+    ("linear", [57.64489, 84.58414, 9.94121e-05, 0.006176383, 0.01438623],
+     [82.65548, 58.21632, 9.896533e-05, 0.006175958, 0.01438626]),
 ])
-def test_lab5_the_loss_agrees_with_the_released_code_and_is_a_kl_of_gaussians(schedule, wanted):
+def test_lab5_the_loss_agrees_with_the_released_code(schedule, wanted, fixed):
+    """And without a learned variance, fixed, with torch.distributions.kl_divergence."""
     x = torch.sin(torch.arange(20.0) * 1.1).reshape(5, 1, 2, 2) * 1.3
     i, schedule = torch.tensor([0, 1, 250, 700, 999]), Schedule(schedule)
     simple, vlb = dkdm.dkdm_loss(other_wavy(x, i), wavy(x, i), x, i, schedule)
     squares = [0.002665255, 0.006107469, 0.003010632, 0.004876165, 0.006023907]
     close(simple, torch.tensor(squares), "L_simple is || eps_T - eps_S ||^2, a mean over each "
-          "sample", rtol=1e-5, atol=0)
-    close(vlb, torch.tensor(wanted), "L_vlb is KL(p_T || p_S), the teacher first, in bits; the "
-          "teacher's x0 is clipped, the student's is not", rtol=1e-4, atol=3e-8)
+          "sample; eps is the first C channels", rtol=1e-5, atol=0)
+    close(vlb, torch.tensor(wanted), "L_vlb is right for simple outputs (the check above), but "
+          "not for these", rtol=1e-4, atol=3e-8)
     x = x.double()
-    for C in (2, 1):  # with a learned variance and without
-        outputs, gaussians = [f(x, i)[:, :C] for f in (wavy, other_wavy)], []
-        for out, clip in zip(outputs, (True, False), strict=True):
-            mean, log_variance, _, _ = schedule.p_mean_variance(out, x, i, clip=clip)
-            gaussians.append(torch.distributions.Normal(mean, (log_variance / 2).exp()))
-        kl = torch.distributions.kl_divergence(*gaussians).flatten(1).mean(1) / math.log(2)
-        _, vlb = dkdm.dkdm_loss(*reversed(outputs), x, i, schedule)
-        close(vlb, kl, f"KL(p_T || p_S) in bits, with {C} channels of output for one of image")
+    outputs = (network(x, i)[:, :1] for network in (other_wavy, wavy))
+    _, vlb = dkdm.dkdm_loss(*outputs, x, i, schedule)
+    close(vlb, torch.tensor(fixed).double(), "L_vlb, with C channels of output", rtol=1e-6, atol=0)
 
 
 def test_lab5_gradients_go_where_they_should():
@@ -463,6 +579,8 @@ def test_lab5_gradients_go_where_they_should():
     x, i = noise(5, 1, 2, 2), torch.tensor([0, 1, 250, 700, 999])
     student_out, teacher_out = other_wavy(x, i).requires_grad_(), wavy(x, i).requires_grad_()
     simple, vlb = dkdm.dkdm_loss(student_out, teacher_out, x, i, Schedule("cosine"))
+    assert simple.requires_grad and vlb.requires_grad, (
+        "all is detached: L_simple must reach the student's eps, and L_vlb its variance")
     of_simple, = torch.autograd.grad(simple.sum(), student_out, retain_graph=True)
     of_vlb, = torch.autograd.grad(vlb.sum(), student_out, retain_graph=True)
     assert of_simple[:, 1:].abs().max() == 0 < of_simple[:, :1].abs().min(), "L_simple: eps alone"
@@ -660,8 +778,8 @@ def test_lab6_frechet_distances_by_hand():
         return eval_fid.frechet_distance(*(np.array(x, dtype=float) for x in (mu1, s1, mu2, s2)))
 
     one, four = [[1, 0], [0, 1]], [[4, 0], [0, 4]]
-    assert distance([0, 0], one, [3, 4], one) == pytest.approx(25), "|| mu1 - mu2 ||^2"
     assert distance([0, 0], one, [0, 0], four) == pytest.approx(2), "tr(S1 + S2 - 2 (S1 S2)^(1/2))"
+    assert distance([0, 0], one, [3, 4], one) == pytest.approx(25), "|| mu1 - mu2 ||^2"
     # two rows: tr (AB)^(1/2) = (tr AB + 2 det(AB)^(1/2))^(1/2), for any two covariances
     a, b = np.array([[2, 0.7], [0.7, 1]]), np.array([[1, -0.4], [-0.4, 3]])
     root = math.sqrt(np.trace(a @ b) + 2 * math.sqrt(np.linalg.det(a @ b)))
@@ -935,6 +1053,42 @@ def test_image_k_depends_on_the_seed_and_k_alone(tmp_path, options):
 # The student of BOOT
 
 
+class Noting(nn.Module):
+    """A network that sees x / 2, with a variance as if it had learned one; notes its questions."""
+
+    def __init__(self):
+        super().__init__()
+        self.share, self.questions = nn.Parameter(torch.tensor(0.5)), []
+
+    def forward(self, x, i, c=None, w=None):
+        self.questions.append((x, i, c, w))
+        return torch.cat([self.share * x, x], dim=1)
+
+
+def test_lab7_what_the_student_asks_its_network():
+    xi, c, t, w = torch.randn(4, 3, 8, 8), torch.arange(4) % 3, torch.full((4,), 0.5), torch.ones(4)
+    for guidance in ((2.0,), (1.0, 4.0)):
+        model = DiffusionModel(Noting(), Schedule("cosine"), (3, 8, 8), 3, "x0", True)
+        y = boot.Student(model, 0.02, 0.98, guidance)(xi, t, c, 2 * w)
+        assert [len(x) for x, *_ in model.net.questions] == [4], (
+            "one call of the network for each image: the student learned guidance, and is not "
+            "guided")
+        (x, i, of, scale), = model.net.questions
+        assert torch.equal(x, xi), "the input is the pure noise xi, whatever t is"
+        close(i, torch.full((4,), 499.0), "the network is asked at index t T - 1")
+        assert of is c, "the network is told the class c"
+        if len(guidance) == 1:
+            assert scale is None, "a network for a single scale is not told w"
+        else:
+            assert torch.is_tensor(scale) and torch.equal(scale, 2 * w), (
+                "for a range of scales, the network is told w")
+        assert y.shape == xi.shape, "cut off the channels after C, which are of the variance"
+        close(y, xi / 2, "a network that predicts the image has predicted y")
+        assert y.requires_grad, (
+            "forward passes on a gradient, or the student learns nothing: no no_grad, which "
+            "DiffusionModel.x0 has")
+
+
 def test_lab7_an_untrained_student_is_the_teacher_at_t_max(tmp_path):
     xi, c, t, w = torch.randn(4, 3, 8, 8), torch.arange(4) % 3, torch.full((4,), 0.5), torch.ones(4)
     t_max = torch.full((4,), 0.98)
@@ -942,12 +1096,18 @@ def test_lab7_an_untrained_student_is_the_teacher_at_t_max(tmp_path):
         teacher = teachers.load_teacher(tiny(tmp_path / "t.pt", predicts=predicts))
         fill(teacher.net)
         student = boot.new_student(teacher, 0.02, 0.98).eval()
-        close(student(xi, t_max, c, w), teacher.x0(xi, t_max, c), "at t_max the student is the "
+        close(student(xi, t_max, c, 2 * w), teacher.x0(xi, t_max, c), "at t_max the student is the "
               "teacher: asked at index t T - 1, and turned into an image by the levels of t_max")
-        p, schedule = student.model.call(xi, 1000 * t - 1, c)[:, :3], teacher.schedule
-        image = teachers.to_x0(predicts, p, xi, schedule.alpha(t_max), schedule.sigma(t_max))
-        close(student(xi, t, c, w), image, "at any t, the network is asked at index t T - 1, and "
-              "its prediction becomes an image by the levels of t_max: the input is pure noise")
+        image = student.model.x0(xi, t, c)
+        if predicts == "v":  # then this took the levels of t: back to v, and on with t_max
+            a, s = (teachers.per_sample(level(t), xi)
+                    for level in (teacher.schedule.alpha, teacher.schedule.sigma))
+            v = (a * xi - image) / s
+            a, s = (teachers.per_sample(level(t_max), xi)
+                    for level in (teacher.schedule.alpha, teacher.schedule.sigma))
+            image = a * xi - s * v
+        close(student(xi, t, c, 2 * w), image, "at any t, the prediction becomes an image by the "
+              "levels of t_max, not of t: the input is pure noise")
         bootstrap, boundary = losses_of(student, teacher, xi, t, 0.1, c)
         assert boundary < 1e-8 < bootstrap
 

@@ -4,8 +4,9 @@
     python -m extras.handout lab2 boot.learning_rate --out student-copy     any function, too
     python -m extras.handout lab2 --out student-copy --solutions            puts the bodies back
 
-A blank function keeps its signature and docstring, and raises NotImplementedError. The answers in
-docs/labs/answers.md come with the solutions.
+A blank function keeps its signature and docstring, and raises NotImplementedError. What shows the
+outcomes of labs is left out: of PAGES all but the headings, to which links go, README's section
+Results, and the files LEFT_OUT. They come back with the solution of the last blank function.
 """
 
 import ast
@@ -17,13 +18,19 @@ import teachers
 from teachers import UserError, opt
 
 ROOT = Path(__file__).resolve().parents[1]
-ANSWERS = Path("docs/labs/answers.md")
+PAGES = ("docs/results.md", "docs/experiments.md", "docs/speed.md", "docs/labs/answers.md",
+         "docs/labs/instructor.md")
+LEFT_OUT = ("extras/test_extras.py", "assets/boot_collapse.png", "assets/dkdm_iterative.png",
+            "assets/dkdm_shuffled.png", "assets/lab_vit.png")
+LATER = "This comes with the solutions."
 FOLDERS = "assets", "docs", "extras", "findings", "weights"
 LABS = {
     "lab1": "boot.boundary_target", "lab2": "boot.signal_ode_step", "lab3": "boot.bootstrap_target",
     "lab4": "dkdm.Pool.advance", "lab5": "dkdm.dkdm_loss", "lab6": "eval_fid.frechet_distance",
     "lab7": "boot.Student.forward", "lab8": "teachers.DiffusionModel.ddim",
 }
+ORDER = 8, 2, 1, 3, 7, 4, 5, 6  # of labs in one copy: no check needs a later one
+FIRST = "first, or get it with --solutions"
 
 
 @dataclass
@@ -54,8 +61,17 @@ def body(source, name):
     return slice(start, node.end_lineno), first.col_offset
 
 
+def without_outcomes(text):
+    """A page's headings; of one that has a section Results, all but that section."""
+    before, heading, rest = text.partition("## Results\n")
+    if heading:
+        return f"{before}{heading}\n{LATER}\n" + rest[rest.index("\n## "):]
+    title, *others = [line for line in text.splitlines() if line.startswith("#")]
+    return "\n\n".join([title, LATER, *others]) + "\n"
+
+
 def make(config):
-    """Makes the copy, or puts the solutions into it. UserError for an unknown name or folder."""
+    """Makes the copy, or puts solutions into it. UserError for an unknown name or folder."""
     out = Path(config.out)
     if out.exists() != config.solutions:
         raise UserError(f"{out} does not exist: make the copy first" if config.solutions else
@@ -69,28 +85,32 @@ def make(config):
         solution = complete.read_text()
         lines = solution.splitlines(keepends=True)
         rows, indent = body(solution, name)
-        message = f"lab {given[3:]}" if given in LABS else given
+        called = f"lab {given[3:]}" if given in LABS else given
         new = lines[rows] if config.solutions else [
-            f'{" " * indent}raise NotImplementedError("{message}")\n']
+            f'{" " * indent}raise NotImplementedError("write {called} {FIRST}")\n']
         source = changed.get(file) or ((out if config.solutions else ROOT) / file).read_text()
         lines = source.splitlines(keepends=True)
         lines[body(source, name)[0]] = new
         changed[file] = "".join(lines)
 
     try:
-        if config.solutions:
-            shutil.copy(ROOT / ANSWERS, out / ANSWERS)
-        else:
+        if not config.solutions:
             out.mkdir(parents=True)
             for path in ROOT.iterdir():
                 if path.is_dir() and path.name in FOLDERS:
                     shutil.copytree(path, out / path.name,
                                     ignore=shutil.ignore_patterns("__pycache__"))
-                elif path.is_file() and not path.name.startswith("."):
+                elif path.is_file() and not path.name.startswith(".") or path.name == ".gitignore":
                     shutil.copy(path, out)
-            (out / ANSWERS).write_text("# Answers\n\nThey come with the solutions.\n")
+            for page in ("README.md", *PAGES):
+                (out / page).write_text(without_outcomes((ROOT / page).read_text()))
+            for file in LEFT_OUT:
+                (out / file).unlink()
         for file, source in changed.items():
             (out / file).write_text(source)
+        if not any(FIRST in path.read_text() for path in out.glob("*.py")):
+            for file in ("README.md", *PAGES, *LEFT_OUT):
+                shutil.copy(ROOT / file, out / file)
     except OSError as error:
         if not config.solutions:
             shutil.rmtree(out, ignore_errors=True)  # else the next try would meet half a copy
@@ -103,9 +123,13 @@ def main():
     make(config)
     if config.solutions:
         return print(f"Put the solutions into {config.out}")
-    checks = " or ".join(name for name in config.names if name in LABS)
-    print(f"Made {config.out}" + f'; check it there: python -m pytest -q test_core.py -k "{checks}"'
-          * bool(checks))
+    labs = [f"lab{k}" for k in ORDER if f"lab{k}" in config.names]
+    print(f"Made {config.out}" + f"; check it there: python -m pytest -q test_core.py -k "
+          f'"{" or ".join(labs)}"' * bool(labs))
+    if len(labs) > 1:
+        print("Some of these labs need others. Make a copy for each lab, or write them in the "
+              f"order {', '.join(labs)}.\nA run of boot.py needs labs 1, 2, 3, 7 and 8, and one of "
+              "dkdm.py needs 4, 5 and 8.")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import argparse
 import copy
+import csv
 import dataclasses
 import functools
 import inspect
@@ -37,6 +38,7 @@ from extras import (
     diffusers_teacher,
     direct,
     foreign,
+    grade,
     handout,
     measure,
     plot,
@@ -1089,16 +1091,28 @@ def test_a_handout_is_blank_and_the_solutions_put_everything_back(tmp_path):
     blank = (out / "boot.py").read_text()
     assert blank.count("raise NotImplementedError(") == 5
     assert '"""f_phi(xi, t_max), (B, ...)' in blank and "return teacher.x0(xi, t_max" not in blank
-    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "test_core.py", "-k", "lab1"],
-                          cwd=out, capture_output=True, text=True)
-    assert "NotImplementedError: lab 1" in done.stdout and done.returncode == 1
-    assert "solutions" in (out / handout.ANSWERS).read_text()
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "test_core.py", "-k",
+                           "lab1 or every_link"], cwd=out, capture_output=True, text=True)
+    assert "NotImplementedError: write lab 1 first, or get it with --solutions" in done.stdout
+    assert "1 failed, 1 passed" in done.stdout and done.returncode == 1
 
-    (out / "boot.py").write_text(blank.replace('("lab 2")', '("my own idea")') + "# mine\n")
+    pages = [path.relative_to(out) for path in out.rglob("*.md")]
+    answers = (handout.ROOT / "docs/labs/answers.md").read_text()
+    outcomes = set(re.findall(r"0\.0[1-9]\d\d", answers))
+    shown = {page.name for number in outcomes for page in pages
+             if number in (out / page).read_text()}
+    assert len(outcomes) > 15 and shown <= {"teachers.md"}  # which has two by chance
+    assert not any((out / file).exists() for file in handout.LEFT_OUT)
+    assert (out / ".gitignore").is_file()
+
+    (out / "boot.py").write_text(blank.replace(f'("write lab 2 {handout.FIRST}")',
+                                               '("my own idea")') + "# mine\n")
+    handout.make(dataclasses.replace(config, names=("lab8",), solutions=True))
+    assert not (out / "assets/lab_vit.png").exists()  # other functions are still blank
     handout.make(dataclasses.replace(config, solutions=True))
-    for file in ("boot.py", "dkdm.py", "eval_fid.py", "teachers.py", handout.ANSWERS):
-        mine = "# mine\n" if file == "boot.py" else ""
-        assert (out / file).read_text() == (handout.ROOT / file).read_text() + mine
+    for file in ("boot.py", "dkdm.py", "eval_fid.py", "teachers.py", *pages, *handout.LEFT_OUT):
+        mine = b"# mine\n" if file == "boot.py" else b""
+        assert (out / file).read_bytes() == (handout.ROOT / file).read_bytes() + mine
     for names, says in ((("lab9",), "no lab"), (("boot.nothing",), "no function"),
                         (("boot.Student",), "is a class")):
         with pytest.raises(UserError, match=says):
@@ -1108,38 +1122,18 @@ def test_a_handout_is_blank_and_the_solutions_put_everything_back(tmp_path):
         handout.make(config)
 
 
-MISTAKES = [
-    ("lab1", "boot.boundary_target", "xi, t_max, c, w)\n", "xi, 0.9 * t_max, c, w)\n"),  # not t_max
-    ("lab1", "boot.boundary_target", "t_max, c, w)\n", "t_max, c, torch.ones_like(w))\n"),
-    ("lab2", "boot.signal_ode_step", "(t - s) *", "(s - t) *"),  # the sign of lambda'
-    ("lab2", "boot.signal_ode_step", "lam(end) - schedule.lam(t)", "lam(t) - schedule.lam(end)"),
-    ("lab2", "boot.signal_ode_step", "(1 - r) * f_constant + r *", "r * f_constant + (1 - r) *"),
-    ("lab2", "boot.signal_ode_step", "f(y_end, s)", "f(y_end, t)"),  # Heun at t twice
-    ("lab2", "boot.signal_ode_step", "f(y_middle, middle)", "f(y_t, middle)"),
-    ("lab3", "boot.bootstrap_target", "@torch.no_grad()\n", ""),  # a gradient through the target
-    ("lab3", "boot.bootstrap_target", "xi, t, s, teacher, solver, c, w)\n",
-     "xi, s, t, teacher, solver, c, w)\n"),  # s and t swapped
-    ("lab3", "boot.bootstrap_target", "student(xi, t,", "student(xi, s,"),
-    ("lab4", "dkdm.Pool.advance", "(i - 1) % self.T", "torch.where(arrived, self.T, i - 1)"),
-    ("lab4", "dkdm.Pool.advance", "i - 1) %", "i + 1) %"),
-    ("lab4", "dkdm.Pool.advance", "(0.5 * log_variance)", "log_variance"),
-    ("lab4", "dkdm.Pool.advance", "(arrived, labels, c)", "(arrived, c, c)"),  # the old label
-    ("lab5", "dkdm.dkdm_loss", "student_out[:, :C].detach()", "student_out[:, :C]"),  # the mean
-    ("lab5", "dkdm.dkdm_loss", "(log_var_S - log_var_T + (log_var_T - log_var_S)",
-     "(log_var_T - log_var_S + (log_var_S - log_var_T)"),  # the KL the wrong way round
-    ("lab5", "dkdm.dkdm_loss", " / math.log(2)", ""),  # nats
-    ("lab5", "dkdm.dkdm_loss", ", clip=False", ""),  # the student clipped, too
-    ("lab6", "eval_fid.frechet_distance", "root @ sigma2 @ root", "sigma1 @ sigma2"),
-    ("lab6", "eval_fid.frechet_distance", "- 2 * roots", "- roots"),
-    ("lab6", "eval_fid.frechet_distance", ".square().sum()", ".sum()"),
-    ("lab7", "boot.Student.forward", "stride - 1", "stride"),  # the index of t is t T - 1
-    ("lab7", "boot.Student.forward", "self.alpha, self.sigma",
-     "self.model.schedule.alpha(t), self.model.schedule.sigma(t)"),  # the levels of t, not of t_max
-    ("lab8", "teachers.DiffusionModel.ddim", "sigma[k + 1] * eps", "sigma[k] * eps"),
-    ("lab8", "teachers.DiffusionModel.ddim", "_alpha[k - 1]", "_alpha[k]"),
-    ("lab8", "teachers.DiffusionModel._predict", "with_class[:, C:]",
-     "without[:, C:] + w * (with_class[:, C:] - without[:, C:])"),  # guidance of the variance
-]
+def test_several_labs_in_one_copy_come_with_their_order(tmp_path, capsys, monkeypatch):
+    for names, said in ((["lab2"], False), (["lab1", "lab2", "lab8"], True)):
+        out = str(tmp_path / names[-1])
+        monkeypatch.setattr(sys, "argv", ["handout.py", *names, "--out", out])
+        handout.main()
+        assert ("order lab8, lab2, lab1" in capsys.readouterr().out) == said
+
+
+def owner_of(where):
+    """The module of "module.f" or "module.Class.f", what f is an attribute of, and its name."""
+    module, *owners, name = where.split(".")
+    return sys.modules[module], functools.reduce(getattr, owners, sys.modules[module]), name
 
 
 def checks_of(lab, tmp_path):
@@ -1151,20 +1145,153 @@ def checks_of(lab, tmp_path):
             yield from (functools.partial(check, *case, *given) for case in cases[0])
 
 
-@pytest.mark.parametrize(("lab", "where", "right", "wrong"), MISTAKES)
-def test_a_check_fails_for_a_mistake(tmp_path, monkeypatch, lab, where, right, wrong):
-    module, *owners, name = where.split(".")
-    owner = module = sys.modules[module]
-    for part in owners:
-        owner = getattr(owner, part)
+def test_no_check_passes_blank_and_none_needs_a_later_lab(tmp_path):
+    def blank(*_, **__):
+        raise NotImplementedError
+
+    labs = [f"lab{k}" for k in handout.ORDER]
+    assert sorted(labs) == sorted(handout.LABS)
+    for k, lab in enumerate(labs):
+        with pytest.MonkeyPatch.context() as patch:
+            for later in labs[k + 1:]:
+                patch.setattr(*owner_of(handout.LABS[later])[1:], blank)
+            for check in checks_of(lab, tmp_path):
+                check()
+            patch.setattr(*owner_of(handout.LABS[lab])[1:], blank)
+            for check in checks_of(lab, tmp_path):
+                with pytest.raises(NotImplementedError):
+                    check()
+
+
+GUIDED = "guidance_follows"  # of no lab
+WHERE = handout.LABS | {GUIDED: "teachers.DiffusionModel._predict"}
+HEUN = "return ddim((f_t + f(y_end, s)) / 2, s)"
+PAPERS_HEUN = """y_end = y_t + per_sample((t - s) * schedule.slope(t), y_t) * (f_t - y_t)
+        slope_s = per_sample((t - s) * schedule.slope(s), y_t) * (f(y_end, s) - y_end)
+        return (y_t + y_end + slope_s) / 2"""
+CALL = "self.model.call(xi, i, c, w if len(self.guidance) == 2 else None)"
+# A line of a lab's function, what a student may write instead, and what its check then says
+MISTAKES = [
+    ("lab1", "xi, t_max, c, w)\n", "xi, 0.9 * t_max, c, w)\n", "xi at t_max"),
+    ("lab1", "t_max, c, w)\n", "torch.ones_like(t_max), c, w)\n", "xi at t_max"),
+    ("lab1", "t_max, c, w)\n", "t_max, c, torch.ones_like(w))\n", "class c and scale w"),
+    ("lab1", "t_max, c, w)\n", "t_max, c)\n", "class c and scale w"),
+    ("lab1", "t_max, c, w)\n", "t_max)\n", "class c and scale w"),
+    ("lab1", "return teacher.x0(xi, t_max, c, w)", "return xi", "the image that the teacher sees"),
+    ("lab1", "(xi, t_max, c, w)\n", "(per_sample(teacher.schedule.sigma(t_max), xi) * xi, t_max, "
+     "c, w)\n", "in the pure noise xi"),
+    ("lab1", "@torch.no_grad()\n", "", "no gradient goes into the teacher"),
+    ("lab2", "(t - s) *", "(s - t) *", "the sign of lambda'"),
+    ("lab2", "schedule.slope(t)", "schedule.slope(s)", "with lambda' at t"),
+    ("lab2", "lam(end) - schedule.lam(t)", "lam(t) - schedule.lam(end)", "which of t and s"),
+    ("lab2", "(1 - r) * f_constant + r *", "r * f_constant + (1 - r) *", "must return y_t"),
+    ("lab2", "f(y_end, s)", "f(y_end, t)", "heun: at which time is the teacher asked again"),
+    ("lab2", "f(y_end, s)", "f(y_t, s)", "heun: at which y is the teacher asked again"),
+    ("lab2", HEUN, PAPERS_HEUN, "heun: .* is exact for a constant f"),
+    ("lab2", "f(y_middle, middle)", "f(y_t, middle)", "midpoint: at which y"),
+    ("lab2", "return ddim(f(y_middle, middle), s)", "y_t, t = y_middle, middle\n        "
+     "return ddim(f(y_middle, middle), s)", "midpoint: the last step starts at y_t"),
+    ("lab2", "at, c, guidance)", "at)", "euler: each question .* class c and scale w"),
+    ("lab2", "at, c, guidance)", "at, c)", "euler: each question .* class c and scale w"),
+    ("lab2", "noisy(y, xi, at, schedule)", "y", "shown the noisy x_t"),
+    ("lab2", "raise UserError", "return y_t  # ", "unknown solver"),
+    ("lab3", "@torch.no_grad()\n", "", "no gradient flows through"),
+    ("lab3", "xi, t, s, teacher, solver, c, w)\n", "xi, s, t, teacher, solver, c, w)\n",
+     "one step of the signal-ODE to s"),
+    ("lab3", "student(xi, t,", "student(xi, s,", r"starts at the student's y\(xi, t\)"),
+    ("lab3", "student(xi, t, c, w)", "student(xi, t)", "class c and scale w"),
+    ("lab3", "solver, c, w)\n", "solver)\n", "class c and scale w"),
+    ("lab4", "(i - 1) % self.T", "torch.where(arrived, self.T, i - 1)", "restarts at T - 1"),
+    ("lab4", "i - 1) %", "i + 1) %", "i falls by 1"),
+    ("lab4", "(0.5 * log_variance)", "log_variance", "std is exp"),
+    ("lab4", "(arrived, labels, c)", "(arrived, c, c)", "a new label"),
+    ("lab5", "student_out[:, :C].detach()", "student_out[:, :C]", "detach the student's mean"),
+    ("lab5", "student_out[:, C:]]", "student_out[:, C:].detach()]", "L_vlb its variance"),
+    ("lab5", "teacher_out.detach()", "teacher_out", "no gradient goes into the teacher"),
+    ("lab5", "(log_var_S - log_var_T + (log_var_T - log_var_S)",
+     "(log_var_T - log_var_S + (log_var_S - log_var_T)", "the teacher first"),
+    ("lab5", "(-log_var_S).exp()", "(-0.5 * log_var_S).exp()", r"variance = exp\(log_variance"),
+    ("lab5", " / math.log(2)", "", "give it in bits"),
+    ("lab5", ", clip=False", "", "the student's x0 is free"),
+    ("lab5", "(teacher_out, x, i)", "(teacher_out, x, i, clip=False)", "teacher's x0 is clipped"),
+    ("lab5", ".square().flatten(1).mean(1)", ".square().flatten(1).sum(1)", "a mean over each"),
+    ("lab5", "(teacher_out[:, :C] - student_out[:, :C])", "(teacher_out - student_out)",
+     "eps is the first C channels"),
+    ("lab5", ".square().flatten(1).mean(1)", ".square().mean()", "one number for each sample"),
+    ("lab5", "kl.flatten(1).mean(1)", "kl.mean()", "one number for each sample"),
+    ("lab6", "root @ sigma2 @ root", "sigma1 @ sigma2", "that of a matrix"),
+    ("lab6", "- 2 * roots", "- roots", "tr.S1"),
+    ("lab6", ".square().sum()", ".sum()", "mu1 - mu2"),
+    ("lab7", "stride - 1", "stride", "index t T - 1"),
+    ("lab7", "i = t * self.model.schedule.T * self.model.stride - 1", "i = t", "index t T - 1"),
+    ("lab7", "self.alpha, self.sigma", "self.model.schedule.alpha(t), self.model.schedule.sigma(t)",
+     "levels of t_max, not of t"),
+    ("lab7", "i = t", "return self.model.x0(xi, t, c)\n    i = t", "which DiffusionModel.x0 has"),
+    ("lab7", "teachers.to_x0(self.model.predicts, p, xi, self.alpha, self.sigma)", "p",
+     "turned into an image by the levels of t_max"),
+    ("lab7", CALL, "self.model.call(xi, i)", "told the class c"),
+    ("lab7", CALL, "self.model.call(xi, i, c)", "for a range of scales"),
+    ("lab7", CALL, "self.model.call(xi, i, c, w)", "a single scale is not told w"),
+    ("lab7", CALL, "self.model._predict(xi, i, c, w)", "learned guidance, and is not guided"),
+    ("lab7", "out[:, :xi.shape[1]]", "out", "cut off"),
+    ("lab7", "def forward", "@torch.no_grad()\ndef forward", "no no_grad"),
+    ("lab8", "sigma[k + 1] * eps", "sigma[k] * eps", "x = alpha x0 \\+ sigma eps at the next time"),
+    ("lab8", "_alpha[k - 1]", "_alpha[k]", "ddim at ADM's indices"),
+    ("lab8", "chain.p_mean_variance", "schedule.p_mean_variance", "on the shortened chain"),
+    ("lab8", "device=x.device), c, guidance)", "device=x.device))", "class c and scale w"),
+    ("lab8", "times[k].expand(B), c, guidance)", "times[k].expand(B), c)", "class c and scale w"),
+    ("lab8", "if len(indices) != steps:", "if False:", "UserError where no stride"),
+    (GUIDED, "with_class[:, C:]", "without[:, C:] + w * (with_class[:, C:] - without[:, C:])",
+     "not guided"),
+]
+
+
+@pytest.mark.parametrize(("lab", "right", "wrong", "says"), MISTAKES)
+def test_a_check_fails_for_a_mistake(tmp_path, monkeypatch, lab, right, wrong, says):
+    module, owner, name = owner_of(WHERE[lab])
     source = textwrap.dedent(inspect.getsource(getattr(owner, name)))
     assert source.count(right) == 1
     names = dict(vars(module))
     exec(source.replace(right, wrong), names)
     monkeypatch.setattr(owner, name, names[name])
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match=says):
         for check in checks_of(lab, tmp_path):
             check()
+
+
+# ------------------------------------------------------------------------------------------------
+# grade.py
+
+
+def test_every_submission_is_a_row_of_grades(tmp_path, monkeypatch, capsys):
+    right = (handout.ROOT / "boot.py").read_text()
+    line = "    return teacher.x0(xi, t_max, c, w)\n"
+    submissions = {
+        "right": "import sys\nsys.exit()  # only the function is taken\n" + right.replace(
+            line, "    print('hello')\n" + line),
+        "wrong": right.replace(line, "    return teacher.x0(xi, t_max, c)\n"),
+        "empty": "", "broken": right.replace(line, "    return teacher.x0(\n"),
+        "exits": right.replace(line, "    import os\n    os._exit(0)\n")}
+    for name, text in submissions.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "boot.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["grade.py", "lab1", *submissions, "missing"])
+    grade.main()
+    with open("grades.csv", newline="") as file:
+        rows = {row.pop("submission"): row for row in csv.DictReader(file)}
+    assert {name: row["points"] for name, row in rows.items()} == {
+        "right": "1", "wrong": "0", "empty": "0", "broken": "0", "exits": "0", "missing": "0"}
+    for name, says in (("right", ""), ("wrong", "class c and scale w"), ("empty", "no function"),
+                       ("broken", "SyntaxError"), ("exits", "ended before its checks"),
+                       ("missing", "No such file")):
+        assert says in rows[name]["says"] and rows[name]["checks"] == "1"
+    assert len(capsys.readouterr().out.splitlines()) == len(rows)
+    with pytest.raises(UserError, match="grades.csv exists"):
+        grade.main()
+    (tmp_path / "broken/boot.py").write_text(right.replace(line, "    while True: print(1)\n"))
+    with pytest.raises(RuntimeError, match="not done in 1 seconds"):
+        grade.run_checks("lab1", grade.submitted("lab1", "broken"), 1)
 
 
 # ------------------------------------------------------------------------------------------------
