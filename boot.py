@@ -1,7 +1,8 @@
 """BOOT: distil a diffusion teacher into a one-step generator, without data.
 
 Paper: Gu, Zhai, Zhang, Liu, Susskind, "BOOT: Data-free Distillation of Denoising Diffusion Models
-with Bootstrapping", arXiv 2306.05544; sections are those of Pramook Khungurn's notes on the paper.
+with Bootstrapping", arXiv 2306.05544; with Wang, "Data-free Distillation of Diffusion Models with
+Bootstrapping", ICML 2024. Sections are those of Pramook Khungurn's notes on the former.
 This file is the whole method; it opens no dataset.
 
     python boot.py --dataset cifar10                                distil the built-in teacher
