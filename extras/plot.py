@@ -54,14 +54,14 @@ def strip(path, about, colours, panels, limit=None):
 
     A panel is a title, points (N, 2, 1, 1), a value in [0, 1] of each (N,), whose colour is of the
     map named `colours`, and None or trails (M, n, 2, 1, 1) that lead to the first n points. Its
-    axes go from -limit to limit; None: 1.3 or 3.5, whichever its points and trails need.
+    axes go from -limit to limit; None: 1.3 or 3.5, whichever nearly all of it needs.
     """
     plt, columns = pyplot(), min(len(panels), 4)
     rows = -(-len(panels) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(3.3 * columns, 3.6 * rows + 0.4),
                                 layout="constrained", squeeze=False)
     for ax, (title, points, values, trails) in zip(axes.flat, panels, strict=True):
-        shades, reach = plt.colormaps[colours](values.numpy()), points.abs().max()
+        shades, reach = plt.colormaps[colours](values.numpy()), points.abs().quantile(0.99)
         ax.scatter(*points.flatten(1).T, 7, shades, lw=0)
         if trails is not None:
             n, reach = trails.shape[1], max(reach, trails.nan_to_num().abs().max())
