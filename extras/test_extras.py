@@ -1056,8 +1056,12 @@ def test_direct_regression_learns_its_pairs_and_its_student_is_shown(tmp_path, s
     demo.draw(show)
     pictures = {name: np.array(Image.open(tmp_path / f"demo/{name}.png"))
                 for name in ("interpolation", "classes", "path")}
-    assert {picture.shape for picture in pictures.values()} == {(134, 662, 3)}
-    first, last = pictures["interpolation"][2:66, 2:66], pictures["path"][2:66, -66:-2]
+    assert pictures["interpolation"].shape == (134, 662, 3)
+    assert pictures["path"].shape == pictures["classes"].shape == (156, 662, 3)  # and heads
+    for name in ("path", "classes"):  # each column has one, which begins and ends above it
+        head = (pictures[name][:22] < 128).any((0, 2)).tolist()
+        assert all(any(head[k:k + 66]) and not head[k] for k in range(0, 660, 66))
+    first, last = pictures["interpolation"][2:66, 2:66], pictures["path"][24:88, -66:-2]
     assert np.array_equal(first, last) and first.std() > 0  # both are y(xi, t_min) of one noise
 
     boot.train(dataclasses.replace(config, steps=2, guidance=(1.0, 3.0), out=f"{tmp_path}/range"))
@@ -1065,8 +1069,8 @@ def test_direct_regression_learns_its_pairs_and_its_student_is_shown(tmp_path, s
     demo.draw(demo.Config(student.path, config.teacher, rows=2, out=str(tmp_path / "more")))
     scales = np.array(Image.open(tmp_path / "more/scales.png"))
     wanted = teachers.to_uint8(boot.sample(student, student.model.noise(2, 0)[1:], c[1:2], 3.0))
-    assert scales.shape == (266, 812, 3)  # teacher and student of two noise samples, and labels
-    assert np.array_equal(scales[200:264:8, 746:810:8], wanted[0].permute(1, 2, 0))
+    assert scales.shape == (288, 812, 3)  # teacher and student of two noise samples, and labels
+    assert np.array_equal(scales[222:286:8, 746:810:8], wanted[0].permute(1, 2, 0))
 
 
 def test_the_great_circle_between_noise_samples_keeps_their_length():
