@@ -412,7 +412,9 @@ def compare(student, drawn, config, path):
     endpoint = drawn["teacher, 50 steps"]
     mse = {name: F.mse_loss(x, endpoint).item() for name, x in drawn.items()}
 
-    rows = {f"{name}\nMSE {mse[name]:.4f}": x[:10] for name, x in drawn.items()}
+    each = "" if config.guidance == (1.0,) else "\nof 2 calls"  # guidance doubles them
+    rows = {f"{name}{each * name.startswith('teacher')}\nMSE {mse[name]:.4f}": x[:10]
+            for name, x in drawn.items()}
     ten = [x[:10] if torch.is_tensor(x) else x for x in samples]
     for t in torch.linspace(config.t_max, config.t_min, 6).tolist():
         rows[f"student's y_t\nat t = {t:.2f}"] = model.in_parts(

@@ -419,7 +419,7 @@ def train(config, losses=dkdm_loss):
         highest, lowest = pool.i[entries[0]].item(), pool.i[entries[-1]].item()
         ours, pooled = images(ema), pool.at(entries)[0].cpu()
         rows = torch.cat([drawn[:10], ours[:10], drawn[10:], ours[10:], pooled])
-        names = [f"{model}, {calls} steps,\nw = {w:g}"
+        names = [f"{model}, {calls * (1 if w == 1 else 2)} calls,\nw = {w:g}"
                  for model in ("teacher", "student", "teacher", "student")]
         names.append(f"the pool, from\ni = {highest} to {lowest}")
         for path in (folder / f"samples/step_{step:06d}.png", folder / "summary.png"):

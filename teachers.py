@@ -868,20 +868,23 @@ def to_uint8(images):
     return ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
 
-def save_grid(path, images, columns=8, labels=()):
+def save_grid(path, images, columns=8, labels=(), heads=()):
     """A PNG of images (N, C, H, W) in [-1, 1], `columns` a row, small ones enlarged to 64 pixels.
 
-    labels: a text for each row, at its left. Of latents, the first three channels are shown.
+    labels, heads: a text for each row, at its left, and for each column, above it. Of latents, the
+    first three channels are shown.
     """
     scale = max(1, 64 // images.shape[-1])
     images = to_uint8(images[:, :3]).repeat_interleave(scale, 2).repeat_interleave(scale, 3)
     grid = torchvision.utils.make_grid(images, nrow=columns, padding=2, pad_value=255)
-    if labels:
-        grid = F.pad(grid, (150, 0), value=255)
-    picture, row = Image.fromarray(grid.permute(1, 2, 0).numpy()), images.shape[-2] + 2
-    draw = ImageDraw.Draw(picture)
+    left, top = 150 * bool(labels), 22 * bool(heads)
+    picture = Image.fromarray(F.pad(grid, (left, 0, top, 0), value=255).permute(1, 2, 0).numpy())
+    draw, (row, column) = ImageDraw.Draw(picture), (size + 2 for size in images.shape[-2:])
     for k, label in enumerate(labels):
-        draw.text((8, (k + 0.5) * row), label, "black", font_size=15, anchor="lm")
+        draw.text((8, top + (k + 0.5) * row), label, "black", font_size=15, anchor="lm")
+    for k, head in enumerate(heads):
+        at = left + (k + 0.5) * column, top / 2 + 1
+        draw.text(at, head, "black", font_size=12, anchor="mm")
     write(path, lambda file: picture.save(file, "PNG"))
 
 

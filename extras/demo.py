@@ -19,6 +19,7 @@ import teachers
 from teachers import UserError, opt
 
 COLUMNS = 10
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
 @dataclass
@@ -59,24 +60,29 @@ def draw(config):
     c_each = None if c is None else c.repeat_interleave(COLUMNS)
 
     between = torch.cat([great_circle(a, b, COLUMNS) for a, b in zip(xi[:n], xi[1:], strict=True)])
-    images = {"interpolation": boot.sample(student, between, c_each)}
-    times = torch.linspace(student.t_max, student.t_min, COLUMNS).repeat(n)
+    images, heads = {"interpolation": boot.sample(student, between, c_each)}, {"interpolation": ()}
+    times = torch.linspace(student.t_max, student.t_min, COLUMNS)
     w = torch.full((len(each),), sum(student.guidance) / len(student.guidance))
     with torch.no_grad():
-        images["path"] = student(each, times, c_each, w)
+        images["path"] = student(each, times.repeat(n), c_each, w)
+    heads["path"] = [f"t = {t:.2f}" for t in times]
     if c is not None:
         classes = torch.arange(COLUMNS) * model.num_classes // COLUMNS
         images["classes"] = boot.sample(student, each, classes.repeat(n))
+        cifar10 = teachers.load(student.path)[1]["config"]["teacher"].startswith("cifar10")
+        heads["classes"] = [CIFAR10[k] if cifar10 else f"class {k}" for k in classes]
     if len(student.guidance) == 2:
-        w = torch.linspace(*student.guidance, COLUMNS).repeat(n)
+        scales = torch.linspace(*student.guidance, COLUMNS)
+        w = scales.repeat(n)
         theirs = teacher.in_parts(lambda xi, c, w: teacher.ddim(
             xi, 50, c, w, student.t_max, student.t_min), each, c_each, w, desc="the teacher")
         both = torch.stack([theirs.unflatten(0, (n, COLUMNS)),
                             boot.sample(student, each, c_each, w).unflatten(0, (n, COLUMNS))], 1)
         teachers.save_grid(out / "scales.png", model.to_images(both.flatten(0, 2)), COLUMNS,
-                           ["teacher, 50 steps", "student, one call"] * n)
+                           ["teacher, 100 calls", "student, one call"] * n,
+                           [f"w = {scale:.1f}" for scale in scales])
     for name, drawn in images.items():
-        teachers.save_grid(out / f"{name}.png", model.to_images(drawn), COLUMNS)
+        teachers.save_grid(out / f"{name}.png", model.to_images(drawn), COLUMNS, heads=heads[name])
 
 
 def main():

@@ -40,12 +40,46 @@ def read_log(folder):
     return {name: log[name] for name in log.dtype.names} | {"minutes": minutes}
 
 
-def plot(config):
-    """Writes config.out. UserError for a folder without a log, or an --out of unknown format."""
+def pyplot():
+    """The module matplotlib.pyplot. UserError if it is not installed."""
     try:
-        from matplotlib import pyplot as plt
+        from matplotlib import pyplot
     except ImportError:
         raise UserError("plots need matplotlib: pip install matplotlib") from None
+    return pyplot
+
+
+def strip(path, about, colours, panels, limit=None):
+    """A PNG of square panels of points in the plane, four a row; about: a line above them.
+
+    A panel is a title, points (N, 2, 1, 1), a value in [0, 1] of each (N,), whose colour is of the
+    map named `colours`, and None or trails (M, n, 2, 1, 1) that lead to the first n points. Its
+    axes go from -limit to limit; None: 1.3 or 3.5, whichever nearly all of it needs.
+    """
+    plt, columns = pyplot(), min(len(panels), 4)
+    rows = -(-len(panels) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(3.3 * columns, 3.6 * rows + 0.4),
+                                layout="constrained", squeeze=False)
+    for ax, (title, points, values, trails) in zip(axes.flat, panels, strict=True):
+        shades, reach = plt.colormaps[colours](values.numpy()), points.abs().quantile(0.99)
+        ax.scatter(*points.flatten(1).T, 7, shades, lw=0)
+        if trails is not None:
+            n, reach = trails.shape[1], max(reach, trails.nan_to_num().abs().max())
+            for k in range(n):
+                ax.plot(*trails[:, k].flatten(1).T, lw=1.3, color=shades[k])
+            ax.scatter(*points[:n].flatten(1).T, 30, shades[:n], edgecolors="black", zorder=3)
+        edge = limit or (1.3 if reach < 1.3 else 3.5)
+        ticks = (-int(edge), 0, int(edge))
+        ax.set(xlim=(-edge, edge), ylim=(-edge, edge), xticks=ticks, yticks=ticks, aspect="equal",
+               title=title)
+    figure.suptitle(about)
+    teachers.write(path, lambda file: figure.savefig(file, dpi=100, format="png"))
+    plt.close(figure)
+
+
+def plot(config):
+    """Writes config.out. UserError for a folder without a log, or an --out of unknown format."""
+    plt = pyplot()
     logs = {folder: read_log(folder) for folder in config.runs}
     boots = {name: log for name, log in logs.items() if "mse" in log}
     figure, axes = plt.subplots(1, 2 if boots else 1, figsize=(11 if boots else 6, 4),

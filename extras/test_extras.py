@@ -41,6 +41,7 @@ from extras import (
     grade,
     handout,
     measure,
+    plane,
     plot,
     train_features,
     train_teacher,
@@ -1057,8 +1058,12 @@ def test_direct_regression_learns_its_pairs_and_its_student_is_shown(tmp_path, s
     demo.draw(show)
     pictures = {name: np.array(Image.open(tmp_path / f"demo/{name}.png"))
                 for name in ("interpolation", "classes", "path")}
-    assert {picture.shape for picture in pictures.values()} == {(134, 662, 3)}
-    first, last = pictures["interpolation"][2:66, 2:66], pictures["path"][2:66, -66:-2]
+    assert pictures["interpolation"].shape == (134, 662, 3)
+    assert pictures["path"].shape == pictures["classes"].shape == (156, 662, 3)  # and heads
+    for name in ("path", "classes"):  # each column has one, which begins and ends above it
+        head = (pictures[name][:22] < 128).any((0, 2)).tolist()
+        assert all(any(head[k:k + 66]) and not head[k] for k in range(0, 660, 66))
+    first, last = pictures["interpolation"][2:66, 2:66], pictures["path"][24:88, -66:-2]
     assert np.array_equal(first, last) and first.std() > 0  # both are y(xi, t_min) of one noise
 
     boot.train(dataclasses.replace(config, steps=2, guidance=(1.0, 3.0), out=f"{tmp_path}/range"))
@@ -1066,8 +1071,8 @@ def test_direct_regression_learns_its_pairs_and_its_student_is_shown(tmp_path, s
     demo.draw(demo.Config(student.path, config.teacher, rows=2, out=str(tmp_path / "more")))
     scales = np.array(Image.open(tmp_path / "more/scales.png"))
     wanted = teachers.to_uint8(boot.sample(student, student.model.noise(2, 0)[1:], c[1:2], 3.0))
-    assert scales.shape == (266, 812, 3)  # teacher and student of two noise samples, and labels
-    assert np.array_equal(scales[200:264:8, 746:810:8], wanted[0].permute(1, 2, 0))
+    assert scales.shape == (288, 812, 3)  # teacher and student of two noise samples, and labels
+    assert np.array_equal(scales[222:286:8, 746:810:8], wanted[0].permute(1, 2, 0))
 
 
 def test_the_great_circle_between_noise_samples_keeps_their_length():
@@ -1341,6 +1346,56 @@ def test_a_plot_counts_minutes_of_training_and_leaves_a_picture(tmp_path):
     assert np.asarray(Image.open(tmp_path / "x.png")).std() > 10
     with pytest.raises(UserError, match="is no run"):
         plot.read_log(tmp_path)
+
+
+# ------------------------------------------------------------------------------------------------
+# plane.py
+
+
+def test_the_teacher_of_the_plane_sees_the_posterior_mean():
+    x, gaussian = test_core.noise(16, 2), test_core.GAUSSIAN  # without a class, a single one
+    for t in (0.99, 0.5, 0.02):
+        time = test_core.full(t, 16)
+        one = plane.new_teacher(gaussian.means[2:], gaussian.variance**0.5)
+        torch.testing.assert_close(one.x0(x[:, :, None, None], time)[:, :, 0, 0],
+                                   gaussian.x0(x, time).float())
+
+        # two: E[x_0 | x_t] by sums over a grid of x_0
+        means, std = torch.tensor([[0.5, 0.2], [-0.4, 0.1]]).double(), 0.3
+        two = plane.new_teacher(means, std)
+        line = torch.linspace(-4, 4, 401).double()
+        x0 = torch.cartesian_prod(line, line)
+        alpha, sigma = two.schedule.alpha(time[0]), two.schedule.sigma(time[0])
+        prior = (-torch.cdist(x0, means) ** 2 / (2 * std**2)).logsumexp(1)
+        weight = (prior - torch.cdist(x, alpha * x0) ** 2 / (2 * sigma**2)).softmax(1)
+        torch.testing.assert_close(two.x0(x[:, :, None, None], time)[:, :, 0, 0],
+                                   (weight @ x0).float())
+
+
+def test_a_student_of_the_plane_learns_and_its_pictures_are_drawn(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    teacher = plane.new_teacher()
+    xi, times = teacher.noise(200, 1), torch.linspace(0.99, 0.02, 101)
+    exact, hops = plane.path(xi, times, teacher), plane.path(xi, times[::5], teacher)
+    torch.testing.assert_close(hops[-1], exact[-1], rtol=0, atol=0.1)  # the map is steep in places
+    errors = []
+    for steps in (1, 200):
+        student = plane.train(teacher, plane.Config(steps=steps))
+        errors.append((plane.path(xi, times[-1:], teacher, student)[0] - exact[-1]).square().mean())
+    assert errors[1] < 0.25 * errors[0]  # 0.18; 0.02 after 1,500 steps
+    plane.draw(plane.Config(steps=2, out=str(tmp_path / "plane")))
+    for name in ("paths", "samples", "boundary", "signal", "pool"):
+        assert np.asarray(Image.open(tmp_path / f"plane/{name}.png")).std() > 10
+    assert "student, 1 call" in capsys.readouterr().out
+    with pytest.raises(UserError, match="choose another --out"):
+        plane.draw(plane.Config(out=str(tmp_path / "plane")))
+
+
+def test_without_matplotlib_pictures_are_refused_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(UserError, match="pip install matplotlib"):
+        plane.draw(plane.Config(out=str(tmp_path / "plane")))
+    assert not (tmp_path / "plane").exists()
 
 
 # ------------------------------------------------------------------------------------------------
