@@ -298,7 +298,7 @@ WARMUP = 150    # steps until the learning rate reaches its peak
 SAVES = 24      # of a run, at most
 LOSSES = "simple", "vlb"  # their columns in log.csv
 PICTURE = 4     # at each PICTURE-th save, a picture
-NOISY = 6       # where 1 / alpha is above it, x0 of a teacher of noise is mostly error
+NOISY = 6       # where 1 / alpha is above it, x0 of a teacher of noise counts less
 
 
 @dataclass
