@@ -303,7 +303,8 @@ class Config(teachers.RunOptions):
         if teacher.predicts == "eps":
             raise UserError(f"{self.teacher} predicts noise, whose errors 1 / alpha multiplies "
                             "where the path starts: make a copy that predicts v, by python dkdm.py "
-                            f"--teacher {self.teacher} --student same --predicts v, and take that")
+                            f"--teacher {self.teacher} --student same --predicts v, and take the "
+                            "student.pt that it leaves")
         # Starting at pure noise is right where nothing is left of the image: where 1 / alpha is 65,
         # a CIFAR-10 image's mean colour has 2 % of the noise's variance.
         start = (schedule.alphas_cumprod >= 65**-2).sum().item() / schedule.T
@@ -412,9 +413,10 @@ def compare(student, drawn, config, path):
     endpoint = drawn["teacher, 50 steps"]
     mse = {name: F.mse_loss(x, endpoint).item() for name, x in drawn.items()}
 
-    each = "" if config.guidance == (1.0,) else "\nof 2 calls"  # guidance doubles them
-    rows = {f"{name}{each * name.startswith('teacher')}\nMSE {mse[name]:.4f}": x[:10]
-            for name, x in drawn.items()}
+    rows, guided = {}, config.guidance != (1.0,)
+    for name, x in drawn.items():
+        calls = "\nof 2 calls" if guided and name.startswith("teacher") else ""
+        rows[f"{name}{calls}\nMSE {mse[name]:.4f}"] = x[:10]
     ten = [x[:10] if torch.is_tensor(x) else x for x in samples]
     for t in torch.linspace(config.t_max, config.t_min, 6).tolist():
         rows[f"student's y_t\nat t = {t:.2f}"] = model.in_parts(

@@ -354,6 +354,9 @@ class Config(teachers.RunOptions):
             raise UserError("--mode iterative fills no pool: leave --fill out")
         if self.lambda_vlb and not teacher.learned_sigma:
             raise UserError("--lambda-vlb needs a teacher with learned variances: leave it out")
+        if self.student == "same" and (self.predicts or teacher.predicts) == teacher.predicts:
+            raise UserError(f"--student same starts as the teacher, which predicts "
+                            f"{teacher.predicts}: give another --predicts")
         if self.student == "same" and teacher.learned_sigma and self.lambda_vlb == 0:
             raise UserError("--student same keeps the learned variance: leave --lambda-vlb out")
         if pool_size(self, T) < 1:

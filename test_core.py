@@ -1537,6 +1537,7 @@ BAD = {
         --teacher t.pt --T 300 | has no 300
         --teacher plain.pt --lambda-vlb 0.1 | --lambda-vlb
         --teacher plain.pt --label-dropout 0.3 | --label-dropout
+        --teacher t.pt --student same | which predicts v: give another
         --teacher t.pt --mode shuffled --rho 0.9 | no --rho
         --teacher t.pt --mode iterative --fill strided | leave --fill out
         --teacher t.pt --mode shuffled --fill strided | one image's

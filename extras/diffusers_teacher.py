@@ -113,7 +113,8 @@ class DiffusersNet(torch.nn.Module):
 
     def embed_time(self, i):
         """The embedding of indices i (B,), of which last_of_time is the last layer: (B, D)."""
-        return self.net.time_embedding(self.net.time_proj(i))
+        layers = self.net.time_embedding  # which may act once more on what last_of_time says
+        return layers.linear_2(layers.act(layers.linear_1(self.net.time_proj(i))))
 
     def forward(self, x, i, c=None, w=None):
         condition = {}

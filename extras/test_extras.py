@@ -662,6 +662,14 @@ def test_a_drawn_scale_of_guidance_starts_as_nothing(saved):
         torch.testing.assert_close(image, teacher.x0(xi, t, c), rtol=1e-4, atol=1e-5)
     student(xi, t, c, torch.full((3,), 2.0)).square().mean().backward()
     assert student.net.net.time_embedding.cond_proj.weight.grad.abs().max() > 0
+    more = {"timestep_post_act": "silu"}  # after the last layer of the time embedding
+    acts = diffusers_teacher.DiffusersNet(**teacher.net.arguments | {
+        "config": teacher.net.arguments["config"] | more})
+    acts.load_state_dict(teacher.net.state_dict())
+    acts = dataclasses.replace(teacher, net=acts.requires_grad_(False))
+    with torch.no_grad():
+        image = boot.new_student(acts, 0.02, 0.9)(xi, t, c)
+    torch.testing.assert_close(image, acts.x0(xi, t, c), rtol=1e-4, atol=1e-5)
     student = boot.new_student(teacher, 0.02, 0.9, init="random")
     assert torch.equal(student.net.features, teacher.net.features)  # the prompts are no weights
 
