@@ -29,8 +29,8 @@ The idea. The teacher's path from xi obeys the signal-ODE
 
     dy_t/dt = -lambda'_t (f_phi(x_t, t) - y_t).
 
-The student learns y_t for all t at once: where it stands at t, the teacher says where to go next,
-and that is the target at s (bootstrapping: the target is built from the student itself). At t_max,
+The student learns y_t at all steps at once: where it stands at t, the teacher says where to go
+next, and that is the target at s (bootstrapping: the target is built from the student itself). At t_max,
 where the path starts, y is the teacher's first guess f_phi(xi, t_max) (the boundary). A sample is
 y_theta(xi, t_min).
 """
@@ -201,9 +201,13 @@ def training_step(student, teacher, ema, optimizer, step, config, generator, los
     """
     B, device = config.batch, generator.device
     xi = torch.randn(B, *teacher.image_shape, generator=generator, device=device)
-    # s is uniform over [t_min, t_max), stratified: one draw in each of B equal parts
-    u = (torch.arange(B, device=device) + torch.rand(B, generator=generator, device=device)) / B
-    s = config.t_min + (config.t_max - config.t_min) * u
+    if config.times == "hops":  # t_min + k delta, for k in turn from a random one
+        hops = math.ceil((config.t_max - config.t_min) / config.delta - 1e-6)
+        first = torch.randint(hops, (1,), generator=generator, device=device)
+        s = config.t_min + config.delta * ((first + torch.arange(B, device=device)) % hops)
+    else:  # uniform over [t_min, t_max), stratified: one draw in each of B equal parts
+        u = (torch.arange(B, device=device) + torch.rand(B, generator=generator, device=device)) / B
+        s = config.t_min + (config.t_max - config.t_min) * u
     t = (s + config.delta).clamp(max=config.t_max)
     c, w = None, config.guidance[0]
     if teacher.num_classes is not None:
@@ -259,12 +263,14 @@ class Config(teachers.RunOptions):
     """
 
     teacher: str = opt("cifar10", "a name of teachers.py list, or a path", also=["--dataset"])
-    steps: int = opt(2000, "training steps", 1)
+    steps: int = opt(1200, "training steps", 1)
     batch: int = opt(8, "noise samples a step, of each process", 1)
     lr: float = opt(7e-4, "peak of Adam's learning rate: warm-up, then half a cosine", 1e-9, 10)
     solver: str = opt("midpoint", "of the signal-ODE; euler and ddim call the teacher once a hop, "
                       "the others twice", choices=SOLVERS)
     delta: float = opt(1 / 8, "bootstrap step t - s (delta)", 1e-4, 1)
+    times: str = opt("hops", "times s that are learned: hops, the ends of the path's hops; all, "
+                     "uniform from t_min to t_max, as in the paper", choices=("hops", "all"))
     beta: float = opt(16.0, "weight of the boundary loss (beta)", 0)
     t_min: float = opt(0.02, "time at which the path ends (t_min)", 1e-4, 1)
     t_max: float = opt(None, "time at which it starts (t_max); default: where 1 / alpha reaches "
@@ -273,7 +279,7 @@ class Config(teachers.RunOptions):
     guidance: tuple = opt(None, "scale w to distil (default: 1, no guidance); two: w is drawn "
                           "between them, and given to the student", 1, type=float, nargs="+",
                           metavar="W")
-    ema: float = opt(0.995, "decay of the averaged weights, the student", 0, 0.99999)
+    ema: float = opt(0.99, "decay of the averaged weights, the student", 0, 0.99999)
     seed: int = opt(0, "seed of every random draw", 0, 2**32 - 1)
     device: str = opt("auto", "auto, cpu, cuda, cuda:N or mps")
     precision: str = opt("auto", "auto: bf16 if it pays", choices=("auto", "fp32", "bf16"))

@@ -3,6 +3,7 @@
     python -m extras.demo --out demo                                        the shipped student
     python -m extras.demo --student runs/guided/student.pt --out demo       one for a range of w
 
+calls.png           the teacher in few and many calls, and the student in one, framed
 interpolation.png   from one noise sample to another along the great circle between them
 classes.png         one noise sample per row, as each class
 path.png            what the student says of y_t, from t_max to t_min
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from PIL import Image, ImageDraw
 
 import boot
 import teachers
@@ -27,7 +29,7 @@ class Config(teachers.Options):
     """Draws what a one-step student does with its noise, class, time and scale of guidance."""
 
     student: str = opt("cifar10", "of boot.py, a path or cifar10")
-    teacher: str = opt("cifar10", "its teacher, for scales.png")
+    teacher: str = opt("cifar10", "its teacher, for calls.png and scales.png")
     rows: int = opt(4, "noise samples in each picture", 1, 1000)
     seed: int = opt(0, "seed of the noise", 0, 2**32 - 1)
     out: str = opt("demo", "folder for the pictures")
@@ -44,17 +46,35 @@ def great_circle(a, b, n):
     return (torch.sin((1 - k) * phi) * a + torch.sin(k * phi) * b) / torch.sin(phi)
 
 
+def draw_calls(student, teacher, seed, path):
+    """Eight noise samples: rows of the teacher's 1, 10 and 50 steps, and the student's, framed."""
+    model, w = student.model, sum(student.guidance) / len(student.guidance)
+    samples, rows = (model.noise(8, seed), model.labels(8)), {}
+    for k in (1, 10, 50):
+        calls = k if w == 1 else 2 * k
+        rows[f"teacher,\n{calls} call{'s' * (calls > 1)}"] = teacher.in_parts(
+            lambda xi, c, k=k: teacher.ddim(xi, k, c, w, student.t_max, student.t_min), *samples)
+    rows["student,\n1 call"] = model.in_parts(lambda xi, c: boot.sample(student, xi, c, w), *samples)
+    teachers.save_grid(path, model.to_images(torch.cat(list(rows.values()))), 8, list(rows))
+    with Image.open(path) as picture:
+        top = picture.height * 3 // 4 - 1
+        box = 0, top, picture.width - 1, picture.height - 1
+        ImageDraw.Draw(picture).rectangle(box, outline="crimson", width=3)
+        teachers.write(path, lambda file: picture.save(file, "PNG"))
+
+
 def draw(config):
     """Writes the pictures to the folder config.out. UserError if it exists."""
     student, n, out = boot.load_student(config.student), config.rows, Path(config.out)
     model = student.model
     if out.exists():
         raise UserError(f"{out} exists: choose another --out")
-    teacher = teachers.load_teacher(config.teacher) if len(student.guidance) == 2 else model
+    teacher = teachers.load_teacher(config.teacher)
     if (teacher.image_shape, teacher.num_classes) != (model.image_shape, model.num_classes):
         raise UserError(f"{config.teacher} has other images or classes than {config.student}: name "
                         "its own --teacher")
     out.mkdir(parents=True)
+    draw_calls(student, teacher, config.seed, out / "calls.png")
     xi, c = model.noise(n + 1, config.seed), model.labels(n)
     each = xi[:n].repeat_interleave(COLUMNS, 0)  # a row of it
     c_each = None if c is None else c.repeat_interleave(COLUMNS)

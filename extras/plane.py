@@ -94,7 +94,7 @@ def new_teacher(means=MEANS, std=STD):
 def train(teacher, config, kind=boot.Student, beta=16):
     """The averaged student of BOOT, from random weights; beta: weight of the boundary loss."""
     how = boot.Config(steps=config.steps, batch=128, lr=5e-3, solver=config.solver, beta=beta,
-                      delta=config.delta, t_max=config.t_max).fitted(teacher)
+                      delta=config.delta, t_max=config.t_max, times="all").fitted(teacher)
     torch.manual_seed(config.seed)
     net = Mlp(teacher.schedule.T)
     student = kind(dataclasses.replace(teacher, net=net), how.t_min, how.t_max)

@@ -1,11 +1,14 @@
-"""Plots runs: their losses by step, and what BOOT reaches by minutes of training.
+"""Plots runs: their losses by step, what BOOT reaches by minutes of training, and its pictures.
 
     pip install matplotlib
     python -m extras.plot runs/boot-cifar10 --out run.png
     python -m extras.plot runs/short runs/boot-cifar10 runs/long --out compute.png
+    python -m extras.plot --film runs/boot-cifar10 --out film.png
+    python -m extras.plot --page docs/results.md --out calls.png
 
 Left: each loss in log.csv. Right, for runs of boot.py: the MSE to the teacher's 50-step images at
 each save. Minutes are the images learned from, divided by the speed in log.csv: training alone.
+--film stacks the pictures of one run of boot.py, and --page plots a table's scores by calls.
 """
 
 import json
@@ -13,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
+from PIL import Image
 
 import teachers
 from teachers import UserError, one_line, opt
@@ -23,7 +28,9 @@ class Config(teachers.Options):
     """Plots the losses of runs, and the MSE of BOOT's."""
 
     runs: tuple = opt((), "run folders of boot.py, dkdm.py or extras.train_teacher", type=str,
-                      nargs="+", positional=True)
+                      nargs="*", positional=True)
+    film: str = opt("", "run folder of boot.py, whose pictures to stack instead")
+    page: str = opt("", "page whose table of network calls and FID-cifar10net to plot instead")
     out: str = opt("plot.png", "the picture to write")
 
 
@@ -77,6 +84,57 @@ def strip(path, about, colours, panels, limit=None):
     plt.close(figure)
 
 
+def film(folder, out):
+    """Writes a picture of eight noise samples, a column each, as training went on, a row each."""
+    paths = sorted(Path(folder).glob("samples/step_*.png"))
+    if len(paths) < 2 or "mse" not in read_log(folder):
+        raise UserError(f"{folder} has no pictures of a run of boot.py: name the --out of one")
+    kept = [paths[round(k)] for k in np.unique(np.geomspace(1, len(paths), 8).round()) - 1]
+    rows = []
+    for path in kept:  # an image has 64 pixels or more, and 2 of margin at the left and above
+        pixels = torch.from_numpy(np.array(Image.open(path).convert("RGB"))).permute(2, 0, 1)
+        size = (pixels.shape[2] - 2) // 8
+        rows.append(pixels[:, 2:size, 2:].unfold(2, size - 2, size).permute(2, 0, 1, 3))
+    steps = [f"step {int(path.stem[5:]):,}" for path in kept]
+    teachers.save_grid(out, torch.cat(rows) / 127.5 - 1, 8, steps)
+
+
+def read_scores(page):
+    """[(row's name, network calls, FID-cifar10net)] of the first table that has both. UserError."""
+    columns, scores = None, []
+    for line in Path(page).read_text().splitlines():
+        cells = [cell.strip(" *") for cell in line.strip("|").split("|")]
+        if "network calls" in cells and "FID-cifar10net@5000" in cells:
+            columns = [cells.index(name) for name in ("network calls", "FID-cifar10net@5000")]
+        elif columns and not line.startswith("|"):
+            return scores
+        elif columns and "---" not in line:
+            scores.append((cells[0], *(float(cells[k]) for k in columns)))
+    raise UserError(f"{page} has no table of network calls and FID-cifar10net@5000")
+
+
+def plot_scores(config):
+    """Writes config.out: both axes are logarithmic, the student is a star."""
+    plt, scores = pyplot(), read_scores(config.page)
+    figure, ax = plt.subplots(figsize=(6.5, 4.2), layout="constrained")
+    for label, marker in (("teacher, DDIM", "o-"), ("teacher, DPM-Solver++", "s-"),
+                          ("student", "*")):
+        solver = "DPM" if "DPM" in label else "teacher" if "DDIM" in label else "student"
+        points = [(calls, score) for name, calls, score in scores
+                  if solver == ("DPM" if "DPM" in name else name.split(",")[0])]
+        ax.plot(*zip(*points, strict=True), marker, label=label,
+                markersize=18 if marker == "*" else 6)
+    ax.set(xscale="log", yscale="log", xlabel="network calls an image",
+           ylabel="FID-cifar10net@5000, lower is better")
+    ax.set_xticks([1, 2, 5, 10, 20, 50, 100], [1, 2, 5, 10, 20, 50, 100])
+    ax.set_yticks([0.2, 0.5, 1, 2, 5], [0.2, 0.5, 1, 2, 5])
+    ax.minorticks_off()
+    ax.grid(alpha=0.3)
+    ax.legend()
+    teachers.write(config.out, lambda file: figure.savefig(file, dpi=120, format="png"))
+    plt.close(figure)
+
+
 def plot(config):
     """Writes config.out. UserError for a folder without a log, or an --out of unknown format."""
     plt = pyplot()
@@ -111,7 +169,14 @@ def plot(config):
 
 def main():
     config = Config.parse()
-    plot(config)
+    if (config.runs != ()) + bool(config.film) + bool(config.page) != 1:
+        raise UserError("name run folders, or --film, or --page")
+    if config.film:
+        film(config.film, config.out)
+    elif config.page:
+        plot_scores(config)
+    else:
+        plot(config)
     print(f"Wrote {config.out}")
 
 
