@@ -29,8 +29,8 @@ The idea. The teacher's path from xi obeys the signal-ODE
 
     dy_t/dt = -lambda'_t (f_phi(x_t, t) - y_t).
 
-The student learns y_t at all steps at once: where it stands at t, the teacher says where to go
-next, and that is the target at s (bootstrapping: the target is built from the student itself). At t_max,
+The student learns y_t at many t at once: where it stands at t, the teacher says where to go next,
+and that is the target at s (bootstrapping: the target is built from the student itself). At t_max,
 where the path starts, y is the teacher's first guess f_phi(xi, t_max) (the boundary). A sample is
 y_theta(xi, t_min).
 """
@@ -121,7 +121,8 @@ class Student(nn.Module):
         """y_theta(xi, t), (B, C, H, W).
 
         xi (B, C, H, W), t (B,), c (B,) or None without classes; w (B,), which a student for a range
-        of scales takes as its input, and one for a single scale does not.
+        of scales takes as its input, and one for a single scale does not. model.call asks the
+        network once, at index t T stride - 1; a learned variance, the channels after C, is cut off.
         """
         i = t * self.model.schedule.T * self.model.stride - 1
         out = self.model.call(xi, i, c, w if len(self.guidance) == 2 else None)

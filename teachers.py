@@ -306,7 +306,7 @@ class DiffusionModel:
     def ddim(self, x_T, steps, c=None, guidance=1.0, t_max=None, t_min=None):
         """Images (B, C, H, W) from noise x_T by DDIM with eta = 0 (arXiv 2010.02502, eq. 12).
 
-        Without t_max and t_min: ADM's sampler, at indices 0, k, 2k, ... for the stride k that
+        Without t_max and t_min: ADM's sampler, at indices 0, k, 2k, ... for the smallest k that
         gives `steps` of them (UserError if none does), x0 clipped as the schedule says. With them:
         `steps` calls at times evenly spaced from t_max to t_min; the last call's x0 is the image.
         BOOT's student learns this path but for its start: y = f(x_T, t_max), here x = x_T.

@@ -187,6 +187,16 @@ class Asked:
         return teachers.per_sample(t**2, x).expand_as(x)
 
 
+def solver_error(steps, solver):
+    """The error of so many steps from t = 0.9 to 0.2 on a Gaussian's path, root mean square."""
+    xi, y = noise(64, 2), GAUSSIAN.x0(noise(64, 2), full(0.9))
+    exact = GAUSSIAN.path(y, xi, full(0.9), full(0.2))
+    times = torch.linspace(0.9, 0.2, steps + 1, dtype=torch.float64)
+    for t, s in zip(times[:-1], times[1:], strict=True):
+        y = boot.signal_ode_step(y, xi, t.expand(64), s.expand(64), GAUSSIAN, solver)
+    return (y - exact).square().mean().sqrt().item()
+
+
 def test_lab2_where_each_solver_asks_and_what_it_makes_of_the_answer():
     y, xi, t, s = noise(64, 2), noise(64, 2, seed=1), full(0.8), full(0.6)
     c, w, schedule = torch.arange(64) % 2, torch.linspace(1, 3, 64).double(), Schedule("cosine")
@@ -226,17 +236,10 @@ def test_lab2_where_each_solver_asks_and_what_it_makes_of_the_answer():
 
 def test_lab2_solvers_converge_at_their_order():
     """Half the step divides the error by 2^order."""
-    xi, start = noise(64, 2), GAUSSIAN.x0(noise(64, 2), full(0.9))
-    exact = GAUSSIAN.path(start, xi, full(0.9), full(0.2))
-
-    def error(steps, solver):
-        y, times = start, torch.linspace(0.9, 0.2, steps + 1, dtype=torch.float64)
-        for t, s in zip(times[:-1], times[1:], strict=True):
-            y = boot.signal_ode_step(y, xi, t.expand(64), s.expand(64), GAUSSIAN, solver)
-        return (y - exact).square().mean().sqrt()
-
     for solver in boot.SOLVERS:
-        ratio, wanted = error(40, solver) / error(80, solver), 2 ** ORDERS[solver]
+        assert solver in ORDERS, f"add the order of {solver} to ORDERS in test_core.py"
+        ratio = solver_error(40, solver) / solver_error(80, solver)
+        wanted = 2 ** ORDERS[solver]
         assert ratio == pytest.approx(wanted, rel=0.15), (
             f"{solver}: half the step should divide the error by {wanted}. At which time, and at "
             "which y, is the teacher asked?")
@@ -253,6 +256,10 @@ def test_lab3_a_student_on_the_exact_path_is_its_own_target():
     target = boot.bootstrap_target(exact, GAUSSIAN, xi, t, t - 0.02, "heun", c, w)
     close(target, exact(xi, t - 0.02, c, w), "the target starts at the student's y(xi, t) and "
           "takes one step of the signal-ODE to s, for class c and scale w", rtol=0, atol=2e-4)
+    for solver, calls in (("ddim", 1), ("midpoint", 2)):
+        teacher = Asked()
+        boot.bootstrap_target(exact, teacher, xi, t, t - 0.02, solver, c, w)
+        assert len(teacher.questions) == calls, "the step is that of the solver that was asked for"
 
 
 def losses_of(student, teacher, xi, t, delta, c=None, w=1.0, t_max=0.98, solver="heun"):
@@ -286,7 +293,9 @@ def test_lab3_gradient_flows_through_the_student_at_s_alone():
     step = teacher.path(student(xi, t), xi, t, t - 0.1).float()
     by_hand = (student(xi, t - 0.1) - step.detach()).square().mean() / 0.1**2
     wanted = torch.autograd.grad(by_hand, list(student.parameters()))
-    losses_of(student, teacher, xi, t, 0.1)[0].backward()
+    loss = losses_of(student, teacher, xi, t, 0.1)[0]
+    close(loss, by_hand, "L^BS is wrong: the target starts at y(xi, t) and is one step further")
+    loss.backward()
     close([p.grad for p in student.parameters()], list(wanted),
           "the target is a constant (SG): no gradient flows through y(xi, t)")
     assert teacher.means.grad is None, "no gradient flows into the teacher"
@@ -432,8 +441,9 @@ def sampled(schedule, sampler, steps, **options):
 
 def test_lab8_ddim_agrees_with_the_reference():
     wanted = [-0.20378, 1.0, 0.97373, -0.57563, -1.0, -0.17056, 1.0, -0.15362]
-    close(sampled("cosine", "ddim", 10), torch.tensor(wanted), "ddim at ADM's indices: x0 and eps "
-          "come from p_mean_variance on the shortened chain", rtol=0, atol=1e-4)
+    close(sampled("cosine", "ddim", 10), torch.tensor(wanted), "ddim at ADM's indices: x0 is "
+          "clipped, and eps is what the clipped x0 implies; p_mean_variance on the shortened chain "
+          "returns both", rtol=0, atol=1e-4)
     refuses("UserError where no stride gives as many indices", sampled, "cosine", "ddim", 300)
 
 
@@ -487,20 +497,28 @@ def test_guidance_follows_its_formula_and_none_is_the_last_label():
 
 def test_lab8_ddim_makes_each_class_at_its_scale():
     """A network that sees one gray in all noise of a class; "no class" is label 2."""
-    asked, (c, w) = [], (torch.tensor([0, 1]), torch.tensor([1.5, 2.0]))
+    asked, at, (c, w) = [], [], (torch.tensor([0, 1]), torch.tensor([1.5, 2.0]))
 
     def net(x, i, c):
         asked.append(c.tolist())
+        at.append((i[0].item() + 1) / 1000)
         return (0.2 * c - 0.1).reshape(-1, 1, 1, 1).expand_as(x)
 
     model = DiffusionModel(net, Schedule("cosine"), (1, 2, 2), 2, "x0", False)
-    for times in ({}, dict(t_max=0.98, t_min=0.02)):
-        images = model.ddim(noise(2, 1, 2, 2).float(), 4, c, w, **times)
-        assert len(asked) == 4, "as many calls of the teacher as steps"
-        assert asked == 4 * [[0, 1, 2, 2]], "each call is for class c and scale w"
+    path = dict(t_max=0.98, t_min=0.02)
+    for times, steps, wanted in (
+            ({}, 4, [0.751, 0.501, 0.251, 0.001]), ({}, 3, [0.669, 0.335, 0.001]),
+            (path, 4, [0.98, 0.66, 0.34, 0.02])):
+        images = model.ddim(noise(2, 1, 2, 2).float(), steps, c, w, **times)
+        assert len(asked) == steps, "as many calls of the teacher as steps"
+        assert asked == steps * [[0, 1, 2, 2]], "each call is for class c and scale w"
+        assert at == pytest.approx(wanted), (
+            "at ADM's indices the last call is at index 0 and they are a stride apart; with t_max "
+            "and t_min, the first call is at t_max, the last at t_min")
         close(images[:, 0, 0, 0], torch.tensor([-0.3, -0.1]), "the image is the last call's x0",
               rtol=0, atol=1e-4)
         asked.clear()
+        at.clear()
 
 
 def test_lab8_ddim_on_the_path_that_boot_learns():
@@ -654,7 +672,8 @@ def test_lab4_an_entry_moves_one_index_arrivals_restart_and_the_others_stay():
     assert len(rows.unique()) == 4000 and not torch.equal(rows, pool.draw(4000, generator))
     assert pool.draw(8000, generator).tolist() == list(range(8000))
     x, i, _ = pool.at(rows)
-    pool.advance(rows, wavy(x, i), schedule, generator)
+    out = known(3.0, 0.2, x, i, schedule)  # an image far outside [-1, 1]
+    pool.advance(rows, out, schedule, generator)
     others = torch.ones(8000, dtype=torch.bool).index_fill(0, rows, False)
     for name, was in before.items():
         assert torch.equal(pool.state_dict()[name][others], was[others]), f"{name} of other entries"
@@ -663,15 +682,18 @@ def test_lab4_an_entry_moves_one_index_arrivals_restart_and_the_others_stay():
     close(now_i, torch.where(moved, i - 1, 999), "i falls by 1; from 0 it restarts at T - 1")
     assert (now_c[moved] == 0).all(), "an entry keeps its label on its way"
     # where they went: the Gaussian step, its noise standard normal; or fresh noise
-    mean, log_variance, _, _ = schedule.p_mean_variance(wavy(x, i), x, i)
+    mean, log_variance, _, _ = schedule.p_mean_variance(out, x, i)
     for z, hint in ((((now - mean) / (log_variance / 2).exp())[moved], "mean plus std times noise; "
-                     "the std is exp(log_variance / 2)"),
+                     "the std is exp(log_variance / 2), and x0 is clipped"),
                     (now[~moved], "arrivals restart from noise N(0, I)")):
         n = z.numel()
         assert abs(z.mean()) < 4 / n**0.5 and abs(z.std() - 1) < 4 / (2 * n) ** 0.5, hint
     assert not torch.equal(now[~moved], x[~moved]), "arrivals restart from new noise"
     share = torch.bincount(now_c[~moved]) / (~moved).sum()  # three classes and "no class", 25 %
     assert (share - 0.25).abs().max() < 4 * (0.25 * 0.75 / 1000) ** 0.5, "arrivals: a new label"
+    pool.c = pool.num_classes = None
+    pool.advance(rows, out, schedule, generator)
+    assert pool.c is None, "without classes there are no labels"
 
 
 class GaussianNet(nn.Module):
@@ -782,7 +804,10 @@ def test_scores_agree_with_the_reference_implementations():
 
 def test_lab6_frechet_distances_by_hand():
     def distance(mu1, s1, mu2, s2):
-        return eval_fid.frechet_distance(*(np.array(x, dtype=float) for x in (mu1, s1, mu2, s2)))
+        found = eval_fid.frechet_distance(*(torch.tensor(np.array(x, dtype=float))
+                                            for x in (mu1, s1, mu2, s2)))
+        assert type(found) is float, "the distance is a float"
+        return found
 
     one, four = [[1, 0], [0, 1]], [[4, 0], [0, 4]]
     assert distance([0, 0], one, [0, 0], four) == pytest.approx(2), "tr(S1 + S2 - 2 (S1 S2)^(1/2))"
@@ -1076,13 +1101,15 @@ def test_lab7_what_the_student_asks_its_network():
     xi, c, t, w = torch.randn(4, 3, 8, 8), torch.arange(4) % 3, torch.full((4,), 0.5), torch.ones(4)
     for guidance in ((2.0,), (1.0, 4.0)):
         model = DiffusionModel(Noting(), Schedule("cosine"), (3, 8, 8), 3, "x0", True)
+        model.stride = 2
         y = boot.Student(model, 0.02, 0.98, guidance)(xi, t, c, 2 * w)
         assert [len(x) for x, *_ in model.net.questions] == [4], (
             "one call of the network for each image: the student learned guidance, and is not "
             "guided")
         (x, i, of, scale), = model.net.questions
         assert torch.equal(x, xi), "the input is the pure noise xi, whatever t is"
-        close(i, torch.full((4,), 499.0), "the network is asked at index t T - 1")
+        close(i, torch.full((4,), 999.0), "the network is asked at index t T - 1 of its own chain, "
+              "stride times as long as the schedule's")
         assert of is c, "the network is told the class c"
         if len(guidance) == 1:
             assert scale is None, "a network for a single scale is not told w"

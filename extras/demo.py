@@ -29,7 +29,7 @@ class Config(teachers.Options):
     """Draws what a one-step student does with its noise, class, time and scale of guidance."""
 
     student: str = opt("cifar10", "of boot.py, a path or cifar10")
-    teacher: str = opt("cifar10", "its teacher, for calls.png and scales.png")
+    teacher: str = opt("", "its teacher (default: the one it was distilled from)")
     rows: int = opt(4, "noise samples in each picture", 1, 1000)
     seed: int = opt(0, "seed of the noise", 0, 2**32 - 1)
     out: str = opt("demo", "folder for the pictures")
@@ -54,7 +54,8 @@ def draw_calls(student, teacher, seed, path):
         calls = k if w == 1 else 2 * k
         rows[f"teacher,\n{calls} call{'s' * (calls > 1)}"] = teacher.in_parts(
             lambda xi, c, k=k: teacher.ddim(xi, k, c, w, student.t_max, student.t_min), *samples)
-    rows["student,\n1 call"] = model.in_parts(lambda xi, c: boot.sample(student, xi, c, w), *samples)
+    rows["student,\n1 call"] = model.in_parts(
+        lambda xi, c: boot.sample(student, xi, c, w), *samples)
     teachers.save_grid(path, model.to_images(torch.cat(list(rows.values()))), 8, list(rows))
     with Image.open(path) as picture:
         top = picture.height * 3 // 4 - 1
@@ -69,10 +70,11 @@ def draw(config):
     model = student.model
     if out.exists():
         raise UserError(f"{out} exists: choose another --out")
-    teacher = teachers.load_teacher(config.teacher)
+    made_from = teachers.load(student.path)[1]["config"]["teacher"]
+    teacher = teachers.load_teacher(config.teacher or made_from)
     if (teacher.image_shape, teacher.num_classes) != (model.image_shape, model.num_classes):
-        raise UserError(f"{config.teacher} has other images or classes than {config.student}: name "
-                        "its own --teacher")
+        raise UserError(f"{config.teacher or made_from} has other images or classes than "
+                        f"{config.student}: name its own --teacher")
     out.mkdir(parents=True)
     draw_calls(student, teacher, config.seed, out / "calls.png")
     xi, c = model.noise(n + 1, config.seed), model.labels(n)
@@ -89,8 +91,8 @@ def draw(config):
     if c is not None:
         classes = torch.arange(COLUMNS) * model.num_classes // COLUMNS
         images["classes"] = boot.sample(student, each, classes.repeat(n))
-        cifar10 = teachers.load(student.path)[1]["config"]["teacher"].startswith("cifar10")
-        heads["classes"] = [CIFAR10[k] if cifar10 else f"class {k}" for k in classes]
+        named = made_from.startswith("cifar10")
+        heads["classes"] = [CIFAR10[k] if named else f"class {k}" for k in classes]
     if len(student.guidance) == 2:
         scales = torch.linspace(*student.guidance, COLUMNS)
         w = scales.repeat(n)

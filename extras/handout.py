@@ -30,7 +30,7 @@ LABS = {
     "lab7": "boot.Student.forward", "lab8": "teachers.DiffusionModel.ddim",
 }
 ORDER = 8, 2, 1, 3, 7, 4, 5, 6  # of labs in one copy: no check needs a later one
-FIRST = "first, or get it with --solutions"
+FIRST = "first, or ask for its solution"
 
 
 @dataclass

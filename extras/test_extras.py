@@ -1065,7 +1065,10 @@ def test_direct_regression_learns_its_pairs_and_its_student_is_shown(tmp_path, s
     show = demo.Config(str(tmp_path / "direct/student.pt"), rows=2, out=str(tmp_path / "demo"))
     demo.draw(show)
     pictures = {name: np.array(Image.open(tmp_path / f"demo/{name}.png"))
-                for name in ("interpolation", "classes", "path")}
+                for name in ("calls", "interpolation", "classes", "path")}
+    assert pictures["calls"].shape == (266, 680, 3)  # teacher thrice, student once, framed
+    frame = (pictures["calls"] == (220, 20, 60)).all(2)
+    assert frame[-1].all() and frame[198].all() and not frame[:198].any()
     assert pictures["interpolation"].shape == (134, 662, 3)
     assert pictures["path"].shape == pictures["classes"].shape == (156, 662, 3)  # and heads
     for name in ("path", "classes"):  # each column has one, which begins and ends above it
@@ -1106,7 +1109,7 @@ def test_a_handout_is_blank_and_the_solutions_put_everything_back(tmp_path):
     assert '"""f_phi(xi, t_max), (B, ...)' in blank and "return teacher.x0(xi, t_max" not in blank
     done = subprocess.run([sys.executable, "-m", "pytest", "-q", "test_core.py", "-k",
                            "lab1 or every_link"], cwd=out, capture_output=True, text=True)
-    assert "NotImplementedError: write lab 1 first, or get it with --solutions" in done.stdout
+    assert "NotImplementedError: write lab 1 first, or ask for its solution" in done.stdout
     assert "1 failed, 1 passed" in done.stdout and done.returncode == 1
 
     pages = [path.relative_to(out) for path in out.rglob("*.md")]
@@ -1214,8 +1217,10 @@ MISTAKES = [
     ("lab3", "student(xi, t,", "student(xi, s,", r"starts at the student's y\(xi, t\)"),
     ("lab3", "student(xi, t, c, w)", "student(xi, t)", "class c and scale w"),
     ("lab3", "solver, c, w)\n", "solver)\n", "class c and scale w"),
+    ("lab3", "teacher, solver,", "teacher, 'midpoint',", "of the solver that was asked for"),
     ("lab4", "(i - 1) % self.T", "torch.where(arrived, self.T, i - 1)", "restarts at T - 1"),
     ("lab4", "i - 1) %", "i + 1) %", "i falls by 1"),
+    ("lab4", "(teacher_out, x, i)", "(teacher_out, x, i, clip=False)", "x0 is clipped"),
     ("lab4", "(0.5 * log_variance)", "log_variance", "std is exp"),
     ("lab4", "(arrived, labels, c)", "(arrived, c, c)", "a new label"),
     ("lab5", "student_out[:, :C].detach()", "student_out[:, :C]", "detach the student's mean"),
@@ -1235,8 +1240,9 @@ MISTAKES = [
     ("lab6", "root @ sigma2 @ root", "sigma1 @ sigma2", "that of a matrix"),
     ("lab6", "- 2 * roots", "- roots", "tr.S1"),
     ("lab6", ".square().sum()", ".sum()", "mu1 - mu2"),
-    ("lab7", "stride - 1", "stride", "index t T - 1"),
+    ("lab7", ".stride - 1", ".stride", "index t T - 1"),
     ("lab7", "i = t * self.model.schedule.T * self.model.stride - 1", "i = t", "index t T - 1"),
+    ("lab7", " * self.model.stride", "", "of its own chain"),
     ("lab7", "self.alpha, self.sigma", "self.model.schedule.alpha(t), self.model.schedule.sigma(t)",
      "levels of t_max, not of t"),
     ("lab7", "i = t", "return self.model.x0(xi, t, c)\n    i = t", "which DiffusionModel.x0 has"),
@@ -1250,6 +1256,8 @@ MISTAKES = [
     ("lab7", "def forward", "@torch.no_grad()\ndef forward", "no no_grad"),
     ("lab8", "sigma[k + 1] * eps", "sigma[k] * eps", "x = alpha x0 \\+ sigma eps at the next time"),
     ("lab8", "_alpha[k - 1]", "_alpha[k]", "ddim at ADM's indices"),
+    ("lab8", "linspace(t_max, t_min, steps,", "linspace(t_max, t_min, steps + 1,", "last at t_min"),
+    ("lab8", "alpha[k] * x0) / sigma[k]", "alpha[k] * x0) / sigma[k + 1]", "at the next time"),
     ("lab8", "chain.p_mean_variance", "schedule.p_mean_variance", "on the shortened chain"),
     ("lab8", "device=x.device), c, guidance)", "device=x.device))", "class c and scale w"),
     ("lab8", "times[k].expand(B), c, guidance)", "times[k].expand(B), c)", "class c and scale w"),
@@ -1354,6 +1362,30 @@ def test_a_plot_counts_minutes_of_training_and_leaves_a_picture(tmp_path):
     assert np.asarray(Image.open(tmp_path / "x.png")).std() > 10
     with pytest.raises(UserError, match="is no run"):
         plot.read_log(tmp_path)
+
+    with pytest.raises(UserError, match="no pictures"):
+        plot.film(run, tmp_path / "film.png")
+    (run / "samples").mkdir()
+    for step in (0, 5, 12):
+        grid = torch.full((16, 3, 32, 32), step / 12)
+        teachers.save_grid(run / f"samples/step_{step:06d}.png", grid)
+    plot.film(run, tmp_path / "film.png")
+    film = np.asarray(Image.open(tmp_path / "film.png"))
+    assert film.shape == (200, 680, 3)  # a row of eight for each step, and labels
+    assert film[30::66, 160, 0].tolist() == [128, 181, 255]
+
+    page = tmp_path / "page.md"
+    page.write_text("| | network calls | FID-cifar10net@5000 |\n|---|---|---|\n"
+                    "| teacher, 1 step | 1 | 6 |\n| teacher, DPM-Solver++, 5 steps | 5 | 0.5 |\n"
+                    "| **student** | **1** | **0.3** |\n\n| x | network calls |\n")
+    assert plot.read_scores(page) == [("teacher, 1 step", 1, 6),
+                                      ("teacher, DPM-Solver++, 5 steps", 5, 0.5),
+                                      ("student", 1, 0.3)]
+    plot.plot_scores(plot.Config(page=str(page), out=str(tmp_path / "y.png")))
+    assert np.asarray(Image.open(tmp_path / "y.png")).std() > 10
+    page.write_text("nothing")
+    with pytest.raises(UserError, match="no table"):
+        plot.read_scores(page)
 
 
 # ------------------------------------------------------------------------------------------------
