@@ -195,6 +195,11 @@ def losses(student, teacher, xi, t, s, c, w, config):
     return loss_bs, loss_bc
 
 
+def hops(config):
+    """How many hops of delta lead from t_max to t_min; the first may be shorter."""
+    return math.ceil((config.t_max - config.t_min) / config.delta - 1e-6)
+
+
 def training_step(student, teacher, ema, optimizer, step, config, generator, losses=losses):
     """One step of BOOT: changes student, ema and optimizer.
 
@@ -203,9 +208,8 @@ def training_step(student, teacher, ema, optimizer, step, config, generator, los
     B, device = config.batch, generator.device
     xi = torch.randn(B, *teacher.image_shape, generator=generator, device=device)
     if config.times == "hops":  # t_min + k delta, for k in turn from a random one
-        hops = math.ceil((config.t_max - config.t_min) / config.delta - 1e-6)
-        first = torch.randint(hops, (1,), generator=generator, device=device)
-        s = config.t_min + config.delta * ((first + torch.arange(B, device=device)) % hops)
+        first = torch.randint(hops(config), (1,), generator=generator, device=device)
+        s = config.t_min + config.delta * ((first + torch.arange(B, device=device)) % hops(config))
     else:  # uniform over [t_min, t_max), stratified: one draw in each of B equal parts
         u = (torch.arange(B, device=device) + torch.rand(B, generator=generator, device=device)) / B
         s = config.t_min + (config.t_max - config.t_min) * u
@@ -425,7 +429,8 @@ def compare(student, drawn, config, path):
         calls = "\nof 2 calls" if guided and name.startswith("teacher") else ""
         rows[f"{name}{calls}\nMSE {mse[name]:.4f}"] = x[:10]
     ten = [x[:10] if torch.is_tensor(x) else x for x in samples]
-    for t in torch.linspace(config.t_max, config.t_min, 6).tolist():
+    for k in torch.linspace(hops(config), 0, 6).round().tolist():
+        t = min(config.t_min + k * config.delta, config.t_max)
         rows[f"student's y_t\nat t = {t:.2f}"] = model.in_parts(
             lambda xi, c, w, t=t: student(xi, xi.new_full((len(xi),), t), c, w), *ten)
     images = model.to_images(torch.cat(list(rows.values())))
