@@ -745,7 +745,10 @@ class RunOptions(Options):
         config, parser = super().parse(argv), cls.parser()
         if config.resume:
             try:
-                parser.set_defaults(**read_run(config.out)["config"] | {"out": config.out})
+                saved = read_run(config.out)["config"]
+                if saved.keys() != {field.name for field in dataclasses.fields(cls)}:
+                    raise KeyError  # an option that came later would be guessed
+                parser.set_defaults(**saved | {"out": config.out})
                 config = cls(**vars(parser.parse_args(argv)))
             except (TypeError, KeyError):
                 raise UserError(f"{config.out} is not a run of this script and version: resume it "

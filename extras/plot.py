@@ -107,10 +107,15 @@ def read_scores(page):
         if "network calls" in cells and "FID-cifar10net@5000" in cells:
             columns = [cells.index(name) for name in ("network calls", "FID-cifar10net@5000")]
         elif columns and not line.startswith("|"):
-            return scores
+            break
         elif columns and "---" not in line:
-            scores.append((cells[0], *(float(cells[k]) for k in columns)))
-    raise UserError(f"{page} has no table of network calls and FID-cifar10net@5000")
+            try:
+                scores.append((cells[0], *(float(cells[k]) for k in columns)))
+            except (ValueError, IndexError):
+                raise UserError(f"{page}: a number is missing in {line}") from None
+    if not scores:
+        raise UserError(f"{page} has no table of network calls and FID-cifar10net@5000")
+    return scores
 
 
 def plot_scores(config):

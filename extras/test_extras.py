@@ -1383,9 +1383,11 @@ def test_a_plot_counts_minutes_of_training_and_leaves_a_picture(tmp_path):
                                       ("student", 1, 0.3)]
     plot.plot_scores(plot.Config(page=str(page), out=str(tmp_path / "y.png")))
     assert np.asarray(Image.open(tmp_path / "y.png")).std() > 10
-    page.write_text("nothing")
-    with pytest.raises(UserError, match="no table"):
-        plot.read_scores(page)
+    for text, says in (("nothing", "no table"), ("| | network calls | FID-cifar10net@5000 |\n"
+                                                 "| student | 1 | |", "number is missing")):
+        page.write_text(text)
+        with pytest.raises(UserError, match=says):
+            plot.read_scores(page)
 
 
 # ------------------------------------------------------------------------------------------------
