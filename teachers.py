@@ -880,14 +880,15 @@ def save_grid(path, images, columns=8, labels=(), heads=()):
     scale = max(1, 64 // images.shape[-1])
     images = to_uint8(images[:, :3]).repeat_interleave(scale, 2).repeat_interleave(scale, 3)
     grid = torchvision.utils.make_grid(images, nrow=columns, padding=2, pad_value=255)
-    left, top = 150 * bool(labels), 22 * bool(heads)
+    left, lines = 150 * bool(labels), max((head.count("\n") + 1 for head in heads), default=0)
+    top = (6 + 16 * lines) * bool(heads)
     picture = Image.fromarray(F.pad(grid, (left, 0, top, 0), value=255).permute(1, 2, 0).numpy())
     draw, (row, column) = ImageDraw.Draw(picture), (size + 2 for size in images.shape[-2:])
     for k, label in enumerate(labels):
         draw.text((8, top + (k + 0.5) * row), label, "black", font_size=15, anchor="lm")
     for k, head in enumerate(heads):
-        at = left + (k + 0.5) * column, top / 2 + 1
-        draw.text(at, head, "black", font_size=12, anchor="mm")
+        at = left + (k + 0.5) * column, top - 4
+        draw.text(at, head, "black", font_size=12, anchor="md", align="center")
     write(path, lambda file: picture.save(file, "PNG"))
 
 

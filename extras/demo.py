@@ -3,13 +3,15 @@
     python -m extras.demo --out demo                                        the shipped student
     python -m extras.demo --student runs/guided/student.pt --out demo       one for a range of w
 
-calls.png           the teacher in few and many calls, and the student in one, framed
+calls.png           the teacher in few and many calls, and the student in one, framed; of prompts,
+                    the first eight
 interpolation.png   from one noise sample to another along the great circle between them
 classes.png         one noise sample per row, as each class
 path.png            what the student says of y_t, from t_max to t_min
 scales.png          a student for a range only: rising w, below the teacher's 50 steps
 """
 
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +48,11 @@ def great_circle(a, b, n):
     return (torch.sin((1 - k) * phi) * a + torch.sin(k * phi) * b) / torch.sin(phi)
 
 
+def prompts_of(model):
+    """The prompts that a model's labels stand for; [] for one without prompts."""
+    return model.pipeline.prompts or [] if model.pipeline else []
+
+
 def draw_calls(student, teacher, seed, path):
     """Eight noise samples: rows of the teacher's 1, 10 and 50 steps, and the student's, framed."""
     model, w = student.model, sum(student.guidance) / len(student.guidance)
@@ -56,7 +63,9 @@ def draw_calls(student, teacher, seed, path):
             lambda xi, c, k=k: teacher.ddim(xi, k, c, w, student.t_max, student.t_min), *samples)
     rows["student,\n1 call"] = model.in_parts(
         lambda xi, c: boot.sample(student, xi, c, w), *samples)
-    teachers.save_grid(path, model.to_images(torch.cat(list(rows.values()))), 8, list(rows))
+    prompts = [textwrap.fill(prompt, 11) for prompt in prompts_of(model)[:8]]
+    heads = [prompts[k % len(prompts)] for k in range(8)] if prompts else ()
+    teachers.save_grid(path, model.to_images(torch.cat(list(rows.values()))), 8, list(rows), heads)
     with Image.open(path) as picture:
         top = picture.height * 3 // 4 - 1
         box = 0, top, picture.width - 1, picture.height - 1
@@ -72,8 +81,9 @@ def draw(config):
         raise UserError(f"{out} exists: choose another --out")
     made_from = teachers.load(student.path)[1]["config"]["teacher"]
     teacher = teachers.load_teacher(config.teacher or made_from)
-    if (teacher.image_shape, teacher.num_classes) != (model.image_shape, model.num_classes):
-        raise UserError(f"{config.teacher or made_from} has other images or classes than "
+    if (teacher.image_shape, teacher.num_classes, prompts_of(teacher)) != (
+            model.image_shape, model.num_classes, prompts_of(model)):
+        raise UserError(f"{config.teacher or made_from} has other images, classes or prompts than "
                         f"{config.student}: name its own --teacher")
     out.mkdir(parents=True)
     draw_calls(student, teacher, config.seed, out / "calls.png")

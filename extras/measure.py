@@ -6,6 +6,7 @@
     python -m extras.measure mix --images made.npz --share 0.2 --out mixed.npz
     python -m extras.measure real --n 5000 --out real.npz
     python -m extras.measure noise --out noise.pt
+    python -m extras.measure prompts --images made.npz --data pictures.npz --out nearest.png
 
 floor    the MSE of a perfect student of BOOT to the teacher's 50 DDIM steps
 steps    the MSE of a student of BOOT, and of its teacher's steps by DDIM and by DPM-Solver++
@@ -13,12 +14,14 @@ errors   a diffusion model's error to its teacher, and its denoising loss on CIF
 mix      a data-limited set: generated images, a share replaced by CIFAR-10's training images
 real     CIFAR-10's first test images as an .npz, for the floor of the scores
 noise    a teacher that predicts noise, as public ones do: a copy of one that predicts v
+prompts  how images fit their prompts, and how near pictures are that a model was trained on
 """
 
 import copy
 import dataclasses
 import math
 import statistics
+import textwrap
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,12 +34,14 @@ import boot
 import dkdm
 import eval_fid
 import teachers
+from extras import diffusers_teacher
 from teachers import UserError, opt
 
 TAKES = {  # what each command takes besides its name
     "floor": "teacher solver delta guidance n seed device", "steps": "teacher student n seed out "
     "device", "errors": "teacher student data n seed device", "mix": "images share data seed out",
-    "real": "data n out", "noise": "teacher data n seed device out"}
+    "real": "data n out", "noise": "teacher data n seed device out",
+    "prompts": "images prompts data device out"}
 
 
 @dataclass
@@ -49,15 +54,17 @@ class Config(teachers.Options):
     solver: str = opt("midpoint", "floor: of the signal-ODE", choices=boot.SOLVERS)
     delta: float = opt(1 / 8, "floor: length of a hop (delta)", 1e-4, 1)
     guidance: float = opt(1.0, "floor: scale w of classifier-free guidance", 1)
-    data: str = opt("data", "CIFAR-10: a folder of .npz files, or torchvision's, downloaded to it")
-    images: str = opt("", "mix: generated images with labels (.npz)")
+    data: str = opt("data", "CIFAR-10: a folder of .npz files, or torchvision's, downloaded to it; "
+                            "prompts: pictures.npz of extras.train_prompts")
+    images: str = opt("", "mix, prompts: generated images with labels (.npz)")
+    prompts: str = opt("", "prompts: file of the prompts that the labels stand for, one a line")
     share: float = opt(0.2, "mix: share of real images", 0, 1)
     n: int = opt(None, "noise samples, real images or, for noise, steps of training (default: "
                        "floor 64, steps 256, errors 2000, real 5000, noise 10000)", 10, 10_000)
     seed: int = opt(0, "seed of every random draw", 0, 2**32 - 1)
     device: str = opt("auto", "auto, cpu, cuda, cuda:N or mps")
-    out: str = opt("", "steps: a picture (.png); mix and real: images with labels (.npz); noise: "
-                       "a checkpoint")
+    out: str = opt("", "steps, prompts: a picture (.png); mix and real: images with labels (.npz); "
+                       "noise: a checkpoint")
 
     def __post_init__(self):
         super().__post_init__()
@@ -201,6 +208,44 @@ def noise(config):
     return {"error": torch.stack(last).mean().item()}
 
 
+def prompts(config):
+    """{what: share} of images; draws the first eight, their prompts and the nearest pictures.
+
+    Ridge regression on features of --features cifar10 learns the categories of the pictures that
+    were trained on. Nearest: of those, by squared error of pixels. UserError for other files.
+    """
+    lines, made, real = (diffusers_teacher.read_prompts(config.prompts),
+                         eval_fid.read_arrays(config.images), eval_fid.read_arrays(config.data))
+    if "arr_1" not in made or made["arr_1"].max() >= len(lines):
+        raise UserError(f"the labels of {config.images} are no lines of {config.prompts}")
+    if not real.keys() >= {"captions", "categories", "held"}:
+        raise UserError(f"{config.data} is no pictures.npz of extras.train_prompts")
+    asked, held = [lines[label] for label in made["arr_1"]], torch.from_numpy(real["held"])
+    device = teachers.pick_device(config.device)
+    network = eval_fid.load_network(eval_fid.Config(features="cifar10"), device)
+    images, theirs = (torch.from_numpy(arrays["arr_0"]).permute(0, 3, 1, 2)
+                      for arrays in (made, real))
+    x, y = (eval_fid.measure(network, pixels, 100, device, "features")["features"]
+            for pixels in (images, theirs))
+    x, y = (F.normalize(part - y[~held].mean(0)) for part in (x, y))
+    kinds, kind = np.unique(real["categories"], return_inverse=True)
+    learned, is_kind = y[~held], F.one_hot(torch.from_numpy(kind))[~held].float()
+    weights = torch.linalg.solve(learned.T @ learned + torch.eye(y.shape[1]), learned.T @ is_kind)
+    category = dict(zip(real["captions"], real["categories"], strict=True))
+    hits = [kinds[guess] == category[prompt] for guess, prompt in zip(
+        (x @ weights).argmax(1), asked, strict=True) if prompt in category]
+    right = (y @ weights).argmax(1).numpy() == kind
+
+    seen, captions = theirs[~held], real["captions"][~real["held"]]
+    nearest = torch.cdist(images.flatten(1).float(), seen.flatten(1).float()).argmin(1)
+    both = torch.cat([images[:8], seen[nearest[:8]]]) / 127.5 - 1
+    teachers.save_grid(config.out, both, len(both) // 2, ["made", "nearest"],
+                       [textwrap.fill(prompt, 11) for prompt in asked[:8]])
+    return {"category is the prompt's": np.mean(hits) if hits else math.nan,
+            "the same of held-out pictures": right[real["held"]].mean(),
+            "nearest picture is the prompt's": np.mean(captions[nearest] == asked)}
+
+
 def write(path, images, labels):
     """Images uint8 (N, 3, H, W) and labels (N,) as the .npz that scoring and training read."""
     arrays = {"arr_0": images.permute(0, 2, 3, 1).numpy(), "arr_1": labels.numpy()}
@@ -209,9 +254,10 @@ def write(path, images, labels):
 
 def main():
     config = Config.parse()
-    measure = {f.__name__: f for f in (floor, steps, errors, mix, real, noise)}[config.what]
-    for what, value in measure(config).items():
-        print(f"  {what:24} {round(value, 4)}")
+    measures = floor, steps, errors, mix, real, noise, prompts
+    found = {f.__name__: f for f in measures}[config.what](config)
+    for what, value in found.items():
+        print(f"  {what:31} {round(float(value), 4)}")
 
 
 if __name__ == "__main__":

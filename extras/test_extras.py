@@ -44,6 +44,7 @@ from extras import (
     plane,
     plot,
     train_features,
+    train_prompts,
     train_teacher,
 )
 from teachers import UserError
@@ -1441,6 +1442,105 @@ def test_without_matplotlib_pictures_are_refused_in_one_line(tmp_path, monkeypat
 
 
 # ------------------------------------------------------------------------------------------------
+# train_prompts.py
+
+
+def captioned(folder):
+    """Six pictures, partly transparent, and a table of them, in folder; a Config of four steps."""
+    (folder / "pictures").mkdir()
+    rows = ["file,caption,category"]
+    for k, colour in enumerate(("red", "green", "blue")):
+        for shape in ("square", "disk"):
+            pixels = np.zeros((20, 24, 4), np.uint8)
+            pixels[4:16, 6 if shape == "disk" else 2:18] = [*(90 * (k == n) for n in range(3)), 255]
+            Image.fromarray(pixels).save(folder / f"pictures/{colour}-{shape}.png")
+            rows.append(f"{colour}-{shape}.png,{colour}  {shape},{shape}")
+    (folder / "table.csv").write_text("\n".join(rows))
+    return train_prompts.Config(str(folder / "pictures"), str(folder / "table.csv"), hold=2,
+                                size=16, width=16, steps=4, batch=2, device="cpu",
+                                out=str(folder / "run"))
+
+
+def test_a_text_to_image_pipeline_trains_resumes_and_is_converted(tmp_path, monkeypatch):
+    pytest.importorskip("diffusers")
+    monkeypatch.chdir(tmp_path)
+    config, update = captioned(tmp_path), train_prompts.update
+    train_prompts.train(config)
+    trained, held = (Path(f"run/{name}.txt").read_text().splitlines()
+                     for name in ("trained", "held-out"))
+    pictures = np.load("run/pictures.npz")
+    assert len(trained) == 4 and len(held) == 2
+    assert sorted(trained + held) == sorted(pictures["captions"])
+    assert set(pictures["captions"][pictures["held"]]) == set(held)
+    assert [caption.split()[1] for caption in pictures["captions"]] == [*pictures["categories"]]
+    assert pictures["arr_0"].shape == (6, 16, 16, 3) and (pictures["arr_0"][:, 0] == 255).all()
+
+    def stopping(*args):
+        if args[5] == 3:
+            raise KeyboardInterrupt
+        update(*args)
+
+    monkeypatch.setattr(train_prompts, "update", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        train_prompts.train(dataclasses.replace(config, out="other"))
+    monkeypatch.setattr(train_prompts, "update", update)
+    train_prompts.train(train_prompts.Config.parse(["--out", "other", "--resume"]))
+    one, two = (teachers.read(Path(folder, "last.pt")) for folder in ("run", "other"))
+    for part in ("nets", "ema"):
+        assert all(torch.equal(w, two[part][name]) for name, w in one[part].items())
+
+    Path("prompts.txt").write_text("\n".join([*trained, held[0].upper(), held[0]]))
+    teachers.convert(teachers.ConvertOptions("diffusers:run/pipeline", "t.pt",
+                                             prompts="prompts.txt"))
+    model = teachers.load_teacher("t.pt")
+    assert model.predicts == "eps" and model.learned_sigma and model.num_classes == 6
+    features = model.net.features  # of 6 prompts and the empty one
+    assert torch.equal(features[4], features[5]) and features.unique(dim=0).shape[0] == 6
+    levels = teachers.Schedule("cosine").alphas_cumprod
+    torch.testing.assert_close(model.schedule.alphas_cumprod.double(), levels, rtol=1e-3, atol=1e-7)
+
+
+def test_prompts_reach_the_text_encoder_as_captions_did(tmp_path, monkeypatch):
+    """Token by token, with the mask; what it saw in training is a part of what it sees later."""
+    monkeypatch.chdir(tmp_path)
+    transformers = pytest.importorskip("transformers")
+    seen, forward = set(), transformers.T5EncoderModel.forward
+
+    def watch(self, tokens, attention_mask, **options):
+        seen.update((tuple(row), tuple(mask)) for row, mask in zip(
+            tokens.tolist(), attention_mask.tolist(), strict=True))
+        return forward(self, tokens, attention_mask, **options)
+
+    monkeypatch.setattr(transformers.T5EncoderModel, "forward", watch)
+    monkeypatch.setattr(train_prompts, "NO_CAPTION", 0.5)
+    train_prompts.train(dataclasses.replace(captioned(tmp_path), batch=16))
+    trained = set(seen)
+    seen.clear()
+    diffusers_teacher.convert("diffusers:run/pipeline", "run/trained.txt")
+    assert len(seen) == 5 and trained >= seen  # and the held-out captions in the picture
+
+
+@pytest.mark.parametrize(("options", "says"), [
+    ("--data pictures", "give --data and --table"), ("--size 18", "multiple of 4"),
+    ("--table nothing.csv", "nothing.csv cannot be read"), ("--table names.csv", "caption"),
+    ("--table empty.csv", "a row without a caption"), ("--hold 6", "6 different captions"),
+    ("--table gone.csv", "pictures/gone.png"), ("--out pictures", "pictures exists"),
+])
+def test_tables_that_cannot_be_used_are_refused_in_one_line(tmp_path, capsys, monkeypatch, options,
+                                                            says):
+    monkeypatch.chdir(tmp_path)
+    captioned(tmp_path)
+    Path("names.csv").write_text("file,name\nred-disk.png,a\n")
+    Path("empty.csv").write_text("file,caption\nred-disk.png,\n")
+    Path("gone.csv").write_text("file,caption\ngone.png,a\n")
+    good = "--data pictures --table table.csv --hold 0" * (not says.startswith("give"))
+    before = sorted(Path().rglob("*"))
+    monkeypatch.setitem(test_core.SCRIPTS, "train_prompts.py", train_prompts)
+    assert says in test_core.refused(capsys, "train_prompts.py", *good.split(), *options.split())
+    assert sorted(Path().rglob("*")) == before
+
+
+# ------------------------------------------------------------------------------------------------
 # measure.py
 
 
@@ -1543,3 +1643,27 @@ def test_a_mixed_set_has_the_share_of_real_images_and_their_labels(tmp_path, cap
     for line, says in (("real --n 15 --share 0.1 --out z.npz", "takes no --share"),
                        ("mix --out z.npz", "needs --images"), ("spin", "invalid choice")):
         assert says in test_core.refused(capsys, "measure", *line.split())
+
+
+def test_images_are_compared_with_their_prompts_and_with_the_trained_pictures(tmp_path, capsys,
+                                                                              monkeypatch):
+    """Six images; one has another's prompt, one is held out, and one prompt is not known."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(test_core.SCRIPTS, "measure", measure)
+    images = np.stack([np.full((32, 32, 3), 10 * k, np.uint8) for k in range(24)])
+    names = np.array([f"picture {k}" for k in range(24)])
+    np.savez("pictures.npz", arr_0=images, captions=names, held=np.arange(24) == 3,
+             categories=np.array(["dark"] * 12 + ["light"] * 12))
+    Path("prompts.txt").write_text("\n".join([*names, "dark and light"]))
+    np.savez("made.npz", arr_0=images[[0, 20, 8, 21, 3, 5]], arr_1=[0, 20, 8, 2, 3, 24])
+    line = "prompts --images made.npz --prompts prompts.txt --data pictures.npz --out near.png"
+    found = measure.prompts(measure.Config.parse(line.split()))
+    assert found == {"category is the prompt's": 0.8, "the same of held-out pictures": 1.0,
+                     "nearest picture is the prompt's": 0.5}
+    with Image.open("near.png") as picture:
+        assert picture.size == (150 + 6 * 66 + 2, 22 + 2 * 66 + 2 + 16)
+    Path("few.txt").write_text("one\ntwo\n")
+    assert "no lines of few.txt" in test_core.refused(
+        capsys, "measure", *line.replace("prompts.txt", "few.txt").split())
+    assert "no pictures.npz" in test_core.refused(
+        capsys, "measure", *line.replace("pictures.npz", "made.npz").split())

@@ -279,14 +279,26 @@ def train(config):
         drawn = ema.in_parts(lambda xi, c: ema.ddim(xi, 50, c), xi, c)
         teachers.save_grid(folder / f"samples/step_{step:06d}.png", drawn)
 
-    start = log[-1]["step"] if log else 0
-    if start == 0 or not (folder / "teacher.pt").is_file():
+    if not log or not (folder / "teacher.pt").is_file():
         save()
+
+    def one_step(step):
+        return training_step(model, ema, images, labels, optimizer, step, config, generator)
+
+    take_steps(config, folder, log, one_step, picture, save)
+    return folder / "teacher.pt"
+
+
+def take_steps(config, folder, log, one_step, picture, save):
+    """Takes the steps that log does not have yet, and fills it.
+
+    one_step(step) returns the losses (2,); picture(taken) and save() are called in between.
+    """
+    start = log[-1]["step"] if log else 0
     recent, since, save_every = [], time.monotonic(), math.ceil(config.steps / SAVES)
     progress = tqdm(range(start, config.steps), initial=start, total=config.steps, desc="teacher")
     for step in progress:
-        recent.append(training_step(model, ema, images, labels, optimizer, step, config,
-                                    generator))
+        recent.append(one_step(step))
         taken, last = step + 1, step + 1 == config.steps
         saving = last or taken % save_every == 0
         if saving or taken % 10 == 0:  # reading a loss makes a GPU wait, so not at each step
@@ -299,7 +311,6 @@ def train(config):
             if saving:
                 save()
             recent, since = [], time.monotonic()
-    return folder / "teacher.pt"
 
 
 def main():
