@@ -216,15 +216,17 @@ def prompts(config):
     """
     lines, made, real = (diffusers_teacher.read_prompts(config.prompts),
                          eval_fid.read_arrays(config.images), eval_fid.read_arrays(config.data))
-    if "arr_1" not in made or made["arr_1"].max() >= len(lines):
+    images, theirs = (torch.from_numpy(eval_fid.find_pixels(arrays, path)).permute(0, 3, 1, 2)
+                      for arrays, path in ((made, config.images), (real, config.data)))
+    if "arr_1" not in made or not set(made["arr_1"].tolist()) <= set(range(len(lines))):
         raise UserError(f"the labels of {config.images} are no lines of {config.prompts}")
-    if not real.keys() >= {"captions", "categories", "held"}:
-        raise UserError(f"{config.data} is no pictures.npz of extras.train_prompts")
+    if not real.keys() >= {"captions", "categories", "held"} or not real["held"].any() or (
+            images.shape[1:] != theirs.shape[1:]) or not all(real["categories"]):
+        raise UserError(f"{config.data} is no pictures.npz of extras.train_prompts of that size, "
+                        "with a category of each picture and some kept out")
     asked, held = [lines[label] for label in made["arr_1"]], torch.from_numpy(real["held"])
     device = teachers.pick_device(config.device)
     network = eval_fid.load_network(eval_fid.Config(features="cifar10"), device)
-    images, theirs = (torch.from_numpy(arrays["arr_0"]).permute(0, 3, 1, 2)
-                      for arrays in (made, real))
     x, y = (eval_fid.measure(network, pixels, 100, device, "features")["features"]
             for pixels in (images, theirs))
     x, y = (F.normalize(part - y[~held].mean(0)) for part in (x, y))
@@ -239,7 +241,7 @@ def prompts(config):
     seen, captions = theirs[~held], real["captions"][~real["held"]]
     nearest = torch.cdist(images.flatten(1).float(), seen.flatten(1).float()).argmin(1)
     both = torch.cat([images[:8], seen[nearest[:8]]]) / 127.5 - 1
-    teachers.save_grid(config.out, both, len(both) // 2, ["made", "nearest"],
+    teachers.save_grid(config.out, both, len(images[:8]), ["made", "nearest"],
                        [textwrap.fill(prompt, 11) for prompt in asked[:8]])
     return {"category is the prompt's": np.mean(hits) if hits else math.nan,
             "the same of held-out pictures": right[real["held"]].mean(),

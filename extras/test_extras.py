@@ -1524,7 +1524,8 @@ def test_prompts_reach_the_text_encoder_as_captions_did(tmp_path, monkeypatch):
     ("--data pictures", "give --data and --table"), ("--size 18", "multiple of 4"),
     ("--table nothing.csv", "nothing.csv cannot be read"), ("--table names.csv", "caption"),
     ("--table empty.csv", "a row without a caption"), ("--hold 6", "6 different captions"),
-    ("--table gone.csv", "pictures/gone.png"), ("--out pictures", "pictures exists"),
+    ("--table gone.csv", "pictures/gone.png"), ("--table long.csv", "77 tokens or more"),
+    ("--out pictures", "pictures exists"),
 ])
 def test_tables_that_cannot_be_used_are_refused_in_one_line(tmp_path, capsys, monkeypatch, options,
                                                             says):
@@ -1532,6 +1533,7 @@ def test_tables_that_cannot_be_used_are_refused_in_one_line(tmp_path, capsys, mo
     captioned(tmp_path)
     Path("names.csv").write_text("file,name\nred-disk.png,a\n")
     Path("empty.csv").write_text("file,caption\nred-disk.png,\n")
+    Path("long.csv").write_text("file,caption\nred-disk.png," + "a b " * 50 + "\n")
     Path("gone.csv").write_text("file,caption\ngone.png,a\n")
     good = "--data pictures --table table.csv --hold 0" * (not says.startswith("give"))
     before = sorted(Path().rglob("*"))

@@ -61,10 +61,7 @@ class Config(teachers.RunOptions):
 
 
 def read_pictures(config):
-    """Pictures, uint8 (N, 3, size, size), and their captions and categories, N texts each.
-
-    UserError for a table or a picture that cannot be used.
-    """
+    """Pictures uint8 (N, 3, size, size), N captions, N categories. UserError for bad input."""
     if not (config.data and config.table):
         raise UserError("no pictures to train on: give --data and --table, see --help")
     path = Path(config.table)
@@ -79,8 +76,7 @@ def read_pictures(config):
     if not all(captions):
         raise UserError(f"--table {path} has a row without a caption: write it, or remove the row")
     if len(set(captions)) <= config.hold:
-        raise UserError(f"--table {path} has {len(set(captions))} different captions: give more "
-                        "than --hold")
+        raise UserError(f"{path} has {len(set(captions))} different captions: lower --hold")
     scale = v2.Compose([v2.Resize(config.size, v2.InterpolationMode.BICUBIC),
                         v2.CenterCrop(config.size), v2.ToImage()])
     pictures = [scale(eval_fid.open_picture(Path(config.data, file))[0])
@@ -134,19 +130,22 @@ def train(config):
     held = draw.sample(sorted(set(captions)), config.hold)
     shown = sorted(set(captions).difference(held))
     draw.shuffle(shown)
-    seen = torch.tensor([caption not in set(held) for caption in captions])
+    row = {caption: k for k, caption in enumerate(shown)}
+    seen = torch.tensor([caption in row for caption in captions])
+    label = torch.tensor([row[caption] for caption in captions if caption in row]).to(device)
     images = pictures[seen].to(device)
-    row_of = {caption: k for k, caption in enumerate(shown)}
-    label = torch.tensor([row_of[caption] for caption in captions if caption in row_of]).to(device)
 
     torch.manual_seed(config.seed)  # initial weights
     pipeline = new_pipeline(shown, config).to(device)
     pipeline.set_progress_bar_config(disable=True)
     ema = nn.ModuleList([pipeline.unet, pipeline.text_encoder]).eval().requires_grad_(False)
     nets = copy.deepcopy(ema).train().requires_grad_(True)
+    models = SimpleNamespace(net=nets), SimpleNamespace(net=ema)
     optimizer = torch.optim.Adam(nets.parameters(), config.lr, betas=(0.9, 0.99), fused=True)
     tokens = pipeline.tokenizer([*shown, ""], padding="max_length", max_length=TOKENS,
                                 truncation=True, return_tensors="pt").to(device)
+    if tokens.attention_mask[:, -1].any():
+        raise UserError(f"--table {config.table} has a caption of {TOKENS} tokens or more: cut it")
     schedule = teachers.Schedule(pipeline.scheduler.alphas_cumprod)
     generator = torch.Generator(device).manual_seed(config.seed)
     parts, given = {"nets": nets, "ema": ema, "optimizer": optimizer}, [pictures, *captions]
@@ -172,9 +171,9 @@ def train(config):
             text = text_encoder(tokens.input_ids[c], tokens.attention_mask[c])[0]
             out = unet(x, i, text, return_dict=False)[0]                      # (B, 6, H, W)
         simple, vlb = hybrid_loss(out.float(), image, x, noise, i, schedule, "eps")
-        loss, logged = simple.mean() + vlb.mean(), torch.stack([simple.mean(), vlb.mean()]).detach()
-        update(SimpleNamespace(net=nets), SimpleNamespace(net=ema), optimizer, loss, logged, step,
-               config)
+        simple, vlb = simple.mean(), vlb.mean()
+        loss, logged = simple + 0.001 * schedule.T * vlb, torch.stack([simple, vlb]).detach()
+        update(*models, optimizer, loss, logged, step, config)
         return logged
 
     def picture(step):
