@@ -614,6 +614,11 @@ def test_boot_and_dkdm_on_pipelines(tmp_path, saved, family, monkeypatch, short)
             assert getattr(some.schedule, setting) == wanted
         levels = teacher.respaced(T).schedule.alphas_cumprod
         assert torch.equal(some.schedule.alphas_cumprod, levels)
+    if family == "if":
+        demo.draw(demo.Config("boot/student.pt", rows=1, out="demo"))
+        lines = max(len(textwrap.wrap(prompt, 11)) for prompt in student.model.pipeline.prompts)
+        with Image.open("demo/calls.png") as picture:
+            assert picture.size == (150 + 8 * 66 + 2, 6 + 16 * lines + 4 * 66 + 2)
 
 
 def test_prompts_can_be_replaced(tmp_path, saved, monkeypatch, short):
