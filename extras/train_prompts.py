@@ -31,6 +31,7 @@ from extras.train_teacher import hybrid_loss, take_steps
 from teachers import UserError, one_line, opt
 
 TOKENS = 77       # of a caption: the pipeline of DeepFloyd IF pads and cuts to these
+MIN_SNR = 5       # where alpha^2 / sigma^2 is above it, errors count less (Hang et al., 2023)
 NO_CAPTION = 0.1  # share of captions replaced by the empty one, for guidance
 
 
@@ -171,7 +172,8 @@ def train(config):
             text = text_encoder(tokens.input_ids[c], tokens.attention_mask[c])[0]
             out = unet(x, i, text, return_dict=False)[0]                      # (B, 6, H, W)
         simple, vlb = hybrid_loss(out.float(), image, x, noise, i, schedule, "eps")
-        simple, vlb = simple.mean(), vlb.mean()
+        weight = (MIN_SNR * sigma**2 / alpha**2).clamp(max=1).flatten()
+        simple, vlb = (weight * simple).mean(), vlb.mean()
         loss, logged = simple + 0.001 * schedule.T * vlb, torch.stack([simple, vlb]).detach()
         update(*models, optimizer, loss, logged, step, config)
         return logged
