@@ -153,8 +153,7 @@ def train(config):
     folder, log, save_run = teachers.open_run(config, generator, {"the data": given}, parts)
     if not log:
         for name, lines in ("trained", shown), ("held-out", held):
-            text = "".join(f"{line}\n" for line in lines).encode()
-            teachers.write(folder / f"{name}.txt", lambda file, text=text: file.write(text))
+            (folder / f"{name}.txt").write_text("\n".join([*lines, ""]), encoding="utf-8")
         teachers.write(folder / "pictures.npz", functools.partial(
             np.savez_compressed, arr_0=pictures.permute(0, 2, 3, 1).numpy(),
             captions=np.array(captions), categories=np.array(categories), held=~seen.numpy()))
