@@ -6,7 +6,7 @@
     python -m extras.measure mix --images made.npz --share 0.2 --out mixed.npz
     python -m extras.measure real --n 5000 --out real.npz
     python -m extras.measure noise --out noise.pt
-    python -m extras.measure prompts --images made.npz --data pictures.npz --out nearest.png
+    python -m extras.measure prompts --images a.npz --prompts a.txt --data pictures.npz --out a.png
 
 floor    the MSE of a perfect student of BOOT to the teacher's 50 DDIM steps
 steps    the MSE of a student of BOOT, and of its teacher's steps by DDIM and by DPM-Solver++

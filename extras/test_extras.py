@@ -1459,7 +1459,7 @@ def captioned(folder):
             pixels = np.zeros((20, 24, 4), np.uint8)
             pixels[4:16, 6 if shape == "disk" else 2:18] = [*(90 * (k == n) for n in range(3)), 255]
             Image.fromarray(pixels).save(folder / f"pictures/{colour}-{shape}.png")
-            rows.append(f"{colour}-{shape}.png,{colour}  {shape},{shape}")
+            rows.append(f"{colour}-{shape}.png,{colour.title()}  {shape},{shape}")
     (folder / "table.csv").write_text("\n".join(rows))
     return train_prompts.Config(str(folder / "pictures"), str(folder / "table.csv"), hold=2,
                                 size=16, width=16, steps=4, batch=2, device="cpu",
@@ -1476,6 +1476,7 @@ def test_a_text_to_image_pipeline_trains_resumes_and_is_converted(tmp_path, monk
     pictures = np.load("run/pictures.npz")
     assert len(trained) == 4 and len(held) == 2
     assert sorted(trained + held) == sorted(pictures["captions"])
+    assert all(caption.islower() for caption in trained + held)
     assert set(pictures["captions"][pictures["held"]]) == set(held)
     assert [caption.split()[1] for caption in pictures["captions"]] == [*pictures["categories"]]
     assert pictures["arr_0"].shape == (6, 16, 16, 3) and (pictures["arr_0"][:, 0] == 255).all()
@@ -1525,12 +1526,32 @@ def test_prompts_reach_the_text_encoder_as_captions_did(tmp_path, monkeypatch):
     assert len(seen) == 5 and trained >= seen  # and the held-out captions in the picture
 
 
+def test_errors_of_noise_count_as_min_snr_says(tmp_path, monkeypatch):
+    """Each is 1 here, so what is logged is the mean of the weights min(snr, 5) / snr."""
+    pytest.importorskip("diffusers")
+    seen = []
+
+    def ones(out, image, x, noise, i, schedule, predicts):
+        seen.append(i)
+        return out.flatten(1).sum(1) * 0 + 1, out.flatten(1).sum(1) * 0
+
+    monkeypatch.setattr(train_prompts, "hybrid_loss", ones)
+    config = dataclasses.replace(captioned(tmp_path), batch=16, steps=1)
+    train_prompts.train(config)
+    abar = teachers.Schedule("cosine").alphas_cumprod[seen[0]]
+    snr = abar / (1 - abar)
+    wanted = (snr.clamp(max=5) / snr).mean().item()
+    assert 0.3 < wanted < 0.95
+    assert np.loadtxt(f"{config.out}/log.csv", delimiter=",", skiprows=1)[1] == pytest.approx(
+        wanted, rel=1e-4)
+
+
 @pytest.mark.parametrize(("options", "says"), [
     ("--data pictures", "give --data and --table"), ("--size 18", "multiple of 4"),
     ("--table nothing.csv", "nothing.csv cannot be read"), ("--table names.csv", "caption"),
     ("--table empty.csv", "a row without a caption"), ("--hold 6", "6 different captions"),
     ("--table gone.csv", "pictures/gone.png"), ("--table long.csv", "77 tokens or more"),
-    ("--out pictures", "pictures exists"),
+    ("--table short.csv", "short.csv cannot be read"), ("--out pictures", "pictures exists"),
 ])
 def test_tables_that_cannot_be_used_are_refused_in_one_line(tmp_path, capsys, monkeypatch, options,
                                                             says):
@@ -1538,6 +1559,7 @@ def test_tables_that_cannot_be_used_are_refused_in_one_line(tmp_path, capsys, mo
     captioned(tmp_path)
     Path("names.csv").write_text("file,name\nred-disk.png,a\n")
     Path("empty.csv").write_text("file,caption\nred-disk.png,\n")
+    Path("short.csv").write_text("caption,file\na\n")
     Path("long.csv").write_text("file,caption\nred-disk.png," + "a b " * 50 + "\n")
     Path("gone.csv").write_text("file,caption\ngone.png,a\n")
     good = "--data pictures --table table.csv --hold 0" * (not says.startswith("give"))

@@ -40,8 +40,8 @@ class Config(teachers.RunOptions):
     """Trains a text-to-image pipeline from pictures with captions, in a folder of its own."""
 
     data: str = opt("", "folder of the pictures; what is transparent becomes white")
-    table: str = opt("", "CSV file with the columns file, a picture in --data, caption and, if "
-                         "pictures have one, category")
+    table: str = opt("", "CSV file with the columns file, a picture in --data, caption, which "
+                         "becomes lower case, and, if pictures have one, category")
     hold: int = opt(50, "captions that are kept out of training", 0)
     size: int = opt(32, "pixels of a side", 16, 256)
     width: int = opt(32, "channels of the U-Net's first level, of three", 16, 512)
@@ -68,9 +68,9 @@ def read_pictures(config):
     path = Path(config.table)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [(row["file"], " ".join(row["caption"].split()), row.get("category") or "")
-                    for row in csv.DictReader(file, strict=True)]
-    except (OSError, ValueError, KeyError, AttributeError, csv.Error) as error:
+            rows = [(Path(config.data, row["file"]), " ".join(row["caption"].lower().split()),
+                     row.get("category") or "") for row in csv.DictReader(file, strict=True)]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, csv.Error) as error:
         raise UserError(f"--table {path} cannot be read ({one_line(error)}): give a CSV file with "
                         "the columns file and caption") from None
     files, captions, categories = zip(*rows, strict=True) if rows else ([], [], [])
@@ -80,9 +80,9 @@ def read_pictures(config):
         raise UserError(f"{path} has {len(set(captions))} different captions: lower --hold")
     scale = v2.Compose([v2.Resize(config.size, v2.InterpolationMode.BICUBIC),
                         v2.CenterCrop(config.size), v2.ToImage()])
-    pictures = [scale(eval_fid.open_picture(Path(config.data, file))[0])
-                for file in tqdm(files, f"reading {config.data}")]
-    return torch.stack(pictures), captions, categories
+    pictures = torch.stack([scale(eval_fid.open_picture(file)[0])
+                            for file in tqdm(files, f"reading {config.data}")])
+    return pictures, captions, categories
 
 
 def new_pipeline(captions, config):
