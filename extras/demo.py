@@ -101,8 +101,9 @@ def draw(config):
     if c is not None:
         classes = torch.arange(COLUMNS) * model.num_classes // COLUMNS
         images["classes"] = boot.sample(student, each, classes.repeat(n))
-        named = made_from.startswith("cifar10")
-        heads["classes"] = [CIFAR10[k] if named else f"class {k}" for k in classes]
+        named = prompts_of(model) or (CIFAR10 if made_from.startswith("cifar10") else [])
+        heads["classes"] = [textwrap.fill(named[k], 11) if named else f"class {k}"
+                            for k in classes]
     if len(student.guidance) == 2:
         scales = torch.linspace(*student.guidance, COLUMNS)
         w = scales.repeat(n)

@@ -31,7 +31,7 @@ from extras.train_teacher import hybrid_loss, take_steps
 from teachers import UserError, one_line, opt
 
 TOKENS = 77       # of a caption: the pipeline of DeepFloyd IF pads and cuts to these
-MIN_SNR = 5       # where alpha^2 / sigma^2 is above it, errors count less (Hang et al., 2023)
+SNR = 1, 5        # an error of the image counts by alpha^2 / sigma^2, cut to these, see weight_of
 NO_CAPTION = 0.1  # share of captions replaced by the empty one, for guidance
 
 
@@ -42,10 +42,10 @@ class Config(teachers.RunOptions):
     data: str = opt("", "folder of the pictures; what is transparent becomes white")
     table: str = opt("", "CSV file with the columns file, a picture in --data, caption, which "
                          "becomes lower case, and, if pictures have one, category")
-    hold: int = opt(50, "captions that are kept out of training", 0)
+    hold: int = opt(20, "captions that are kept out of training", 0)
     size: int = opt(32, "pixels of a side", 16, 256)
     width: int = opt(32, "channels of the U-Net's first level, of three", 16, 512)
-    steps: int = opt(16_000, "training steps", 1)
+    steps: int = opt(10_000, "training steps", 1)
     batch: int = opt(8, "images a step", 1)
     lr: float = opt(2e-3, "peak learning rate of Adam; a warm-up, then half a cosine", 1e-9, 10)
     ema: float = opt(0.999, "decay of the averaged weights that are saved", 0, 0.99999)
@@ -118,6 +118,17 @@ def new_pipeline(captions, config):
                                 None, None, None, requires_safety_checker=False)
 
 
+def weight_of(alpha, sigma):
+    """Weights (B,) of squared errors of noise at levels alpha, sigma (B, 1, 1, 1).
+
+    Noise that is off by e puts the image off by e sigma / alpha. Both ends of SNR make training
+    faster: much noise, where captions decide most, counts more (Salimans and Ho, 2022), and little
+    noise less (Hang et al., 2023). Up to 25, as 1 / alpha has no limit.
+    """
+    snr = alpha**2 / sigma**2
+    return (snr.clamp(*SNR) / snr).clamp(max=25).flatten()
+
+
 def train(config):
     """Trains a pipeline; returns its folder. Leaves in config.out, besides what train_teacher does:
 
@@ -171,8 +182,7 @@ def train(config):
             text = text_encoder(tokens.input_ids[c], tokens.attention_mask[c])[0]
             out = unet(x, i, text, return_dict=False)[0]                      # (B, 6, H, W)
         simple, vlb = hybrid_loss(out.float(), image, x, noise, i, schedule, "eps")
-        weight = (MIN_SNR * sigma**2 / alpha**2).clamp(max=1).flatten()
-        simple, vlb = (weight * simple).mean(), vlb.mean()
+        simple, vlb = (weight_of(alpha, sigma) * simple).mean(), vlb.mean()
         loss, logged = simple + 0.001 * schedule.T * vlb, torch.stack([simple, vlb]).detach()
         update(*models, optimizer, loss, logged, step, config)
         return logged
