@@ -65,10 +65,11 @@ def draw_calls(student, teacher, seed, path):
         lambda xi, c: boot.sample(student, xi, c, w), *samples)
     prompts = [textwrap.fill(prompt, 11) for prompt in prompts_of(model)[:8]]
     heads = [prompts[k % len(prompts)] for k in range(8)] if prompts else ()
-    teachers.save_grid(path, model.to_images(torch.cat(list(rows.values()))), 8, list(rows), heads)
+    images = model.to_images(torch.cat(list(rows.values())))
+    teachers.save_grid(path, images, 8, list(rows), heads)
+    row = images.shape[-2] * max(1, 64 // images.shape[-1])  # save_grid enlarges small ones
     with Image.open(path) as picture:
-        top = picture.height * 3 // 4 - 1
-        box = 0, top, picture.width - 1, picture.height - 1
+        box = 0, picture.height - row - 4, picture.width - 1, picture.height - 1
         ImageDraw.Draw(picture).rectangle(box, outline="crimson", width=3)
         teachers.write(path, lambda file: picture.save(file, "PNG"))
 
@@ -99,8 +100,9 @@ def draw(config):
         images["path"] = student(each, times.repeat(n), c_each, w)
     heads["path"] = [f"t = {t:.2f}" for t in times]
     if c is not None:
-        classes = torch.arange(COLUMNS) * model.num_classes // COLUMNS
-        images["classes"] = boot.sample(student, each, classes.repeat(n))
+        classes = (torch.arange(COLUMNS) * model.num_classes // COLUMNS).unique()
+        images["classes"] = boot.sample(student, xi[:n].repeat_interleave(len(classes), 0),
+                                        classes.repeat(n))
         named = prompts_of(model) or (CIFAR10 if made_from.startswith("cifar10") else [])
         heads["classes"] = [textwrap.fill(named[k], 11) if named else f"class {k}"
                             for k in classes]
@@ -115,7 +117,8 @@ def draw(config):
                            ["teacher, 100 calls", "student, one call"] * n,
                            [f"w = {scale:.1f}" for scale in scales])
     for name, drawn in images.items():
-        teachers.save_grid(out / f"{name}.png", model.to_images(drawn), COLUMNS, heads=heads[name])
+        columns = len(heads[name]) or COLUMNS
+        teachers.save_grid(out / f"{name}.png", model.to_images(drawn), columns, heads=heads[name])
 
 
 def main():

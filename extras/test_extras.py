@@ -619,6 +619,8 @@ def test_boot_and_dkdm_on_pipelines(tmp_path, saved, family, monkeypatch, short)
         lines = max(len(textwrap.wrap(prompt, 11)) for prompt in student.model.pipeline.prompts)
         with Image.open("demo/calls.png") as picture:
             assert picture.size == (150 + 8 * 66 + 2, 6 + 16 * lines + 4 * 66 + 2)
+            framed = (np.asarray(picture) == (220, 20, 60)).all(2).all(1)  # whole lines
+            assert framed[-68] and framed[-1] and not framed[:-68].any()
 
 
 def test_prompts_can_be_replaced(tmp_path, saved, monkeypatch, short):
