@@ -1078,10 +1078,11 @@ def test_direct_regression_learns_its_pairs_and_its_student_is_shown(tmp_path, s
     frame = (pictures["calls"] == (220, 20, 60)).all(2)
     assert frame[-1].all() and frame[198].all() and not frame[:198].any()
     assert pictures["interpolation"].shape == (134, 662, 3)
-    assert pictures["path"].shape == pictures["classes"].shape == (156, 662, 3)  # and heads
+    assert pictures["path"].shape == (156, 662, 3)  # and heads
+    assert pictures["classes"].shape == (156, 3 * 66 + 2, 3)  # a column for each class
     for name in ("path", "classes"):  # each column has one, which begins and ends above it
         head = (pictures[name][:22] < 128).any((0, 2)).tolist()
-        assert all(any(head[k:k + 66]) and not head[k] for k in range(0, 660, 66))
+        assert all(any(head[k:k + 66]) and not head[k] for k in range(0, len(head) - 2, 66))
     first, last = pictures["interpolation"][2:66, 2:66], pictures["path"][24:88, -66:-2]
     assert np.array_equal(first, last) and first.std() > 0  # both are y(xi, t_min) of one noise
 
