@@ -31,7 +31,6 @@ from extras.train_teacher import hybrid_loss, take_steps
 from teachers import UserError, one_line, opt
 
 TOKENS = 77       # of a caption: the pipeline of DeepFloyd IF pads and cuts to these
-SNR = 1, 5        # an error of the image counts by alpha^2 / sigma^2, cut to these, see weight_of
 NO_CAPTION = 0.1  # share of captions replaced by the empty one, for guidance
 
 
@@ -40,8 +39,7 @@ class Config(teachers.RunOptions):
     """Trains a text-to-image pipeline from pictures with captions, in a folder of its own."""
 
     data: str = opt("", "folder of the pictures; what is transparent becomes white")
-    table: str = opt("", "CSV file with the columns file, a picture in --data, caption, which "
-                         "becomes lower case, and, if pictures have one, category")
+    table: str = opt("", "CSV file with columns file, in --data, caption and perhaps category")
     hold: int = opt(20, "captions that are kept out of training", 0)
     size: int = opt(32, "pixels of a side", 16, 256)
     width: int = opt(32, "channels of the U-Net's first level, of three", 16, 512)
@@ -118,22 +116,11 @@ def new_pipeline(captions, config):
                                 None, None, None, requires_safety_checker=False)
 
 
-def weight_of(alpha, sigma):
-    """Weights (B,) of squared errors of noise at levels alpha, sigma (B, 1, 1, 1).
-
-    Noise that is off by e puts the image off by e sigma / alpha. Both ends of SNR make training
-    faster: much noise, where captions decide most, counts more (Salimans and Ho, 2022), and little
-    noise less (Hang et al., 2023). Up to 25, as 1 / alpha has no limit.
-    """
-    snr = alpha**2 / sigma**2
-    return (snr.clamp(*SNR) / snr).clamp(max=25).flatten()
-
-
 def train(config):
     """Trains a pipeline; returns its folder. Leaves in config.out, besides what train_teacher does:
 
-    pipeline (averaged weights), trained.txt and held-out.txt, captions one a line, and pictures.npz
-    with arr_0 uint8 (N, H, W, 3), captions, categories and held, whether kept out, (N,) each.
+    pipeline (averaged weights), trained.txt and held-out.txt, a caption in lower case each line,
+    and pictures.npz: arr_0 uint8 (N, H, W, 3); captions, categories and held, kept out, (N,) each.
     Raises UserError for bad input and for a loss that is not finite.
     """
     teachers.one_process()
@@ -182,7 +169,10 @@ def train(config):
             text = text_encoder(tokens.input_ids[c], tokens.attention_mask[c])[0]
             out = unet(x, i, text, return_dict=False)[0]                      # (B, 6, H, W)
         simple, vlb = hybrid_loss(out.float(), image, x, noise, i, schedule, "eps")
-        simple, vlb = (weight_of(alpha, sigma) * simple).mean(), vlb.mean()
+        # image errors count by snr, cut to [1, 5]: captions decide most where there is much noise
+        snr = alpha**2 / sigma**2
+        weight = (snr.clamp(1, 5) / snr).clamp(max=25).flatten()  # of noise; no limit otherwise
+        simple, vlb = (weight * simple).mean(), vlb.mean()
         loss, logged = simple + 0.001 * schedule.T * vlb, torch.stack([simple, vlb]).detach()
         update(*models, optimizer, loss, logged, step, config)
         return logged
