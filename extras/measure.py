@@ -38,8 +38,9 @@ from extras import diffusers_teacher
 from teachers import UserError, opt
 
 TAKES = {  # what each command takes besides its name
-    "floor": "teacher solver delta guidance n seed device", "steps": "teacher student n seed out "
-    "device", "errors": "teacher student data n seed device", "mix": "images share data seed out",
+    "floor": "teacher solver delta guidance n seed device",
+    "steps": "teacher student guidance n seed out device",
+    "errors": "teacher student data n seed device", "mix": "images share data seed out",
     "real": "data n out", "noise": "teacher data n seed device out",
     "prompts": "images prompts data device out"}
 
@@ -53,7 +54,8 @@ class Config(teachers.Options):
     student: str = opt("", "steps: of boot.py, a path or cifar10; errors: a diffusion model's path")
     solver: str = opt("midpoint", "floor: of the signal-ODE", choices=boot.SOLVERS)
     delta: float = opt(1 / 8, "floor: length of a hop (delta)", 1e-4, 1)
-    guidance: float = opt(1.0, "floor: scale w of classifier-free guidance", 1)
+    guidance: float = opt(None, "scale w of classifier-free guidance (default: for floor 1, for "
+                                "steps the student's, all of its range)", 1)
     data: str = opt("data", "CIFAR-10: a folder of .npz files, or torchvision's, downloaded to it; "
                             "prompts: pictures.npz of extras.train_prompts")
     images: str = opt("", "mix, prompts: generated images with labels (.npz)")
@@ -85,7 +87,7 @@ def floor(config):
     """
     teacher = teachers.load_teacher(config.teacher, config.device)
     run = boot.Config(config.teacher, solver=config.solver, delta=config.delta, seed=config.seed,
-                      guidance=(config.guidance,), compare=config.n).fitted(teacher)
+                      guidance=(config.guidance or 1.0,), compare=config.n).fitted(teacher)
     times = [run.t_min]  # the student's hops: from min(s + delta, t_max) to s
     while times[-1] < run.t_max:
         times.append(min(times[-1] + run.delta, run.t_max))
@@ -114,8 +116,9 @@ def steps(config):
             student.model.image_shape, student.model.num_classes):
         raise UserError(f"{config.student} and {config.teacher} have other images or classes: name "
                         "its own teacher")
+    w = student.guidance if config.guidance is None else [config.guidance] * len(student.guidance)
     run = boot.Config(config.teacher, t_min=student.t_min, t_max=student.t_max, seed=config.seed,
-                      guidance=student.guidance, compare=config.n)
+                      guidance=tuple(w), compare=config.n)
     drawn = boot.draw_teacher(teacher, run)
     mse = boot.compare(student, drawn, run, config.out)
     for k in (5, 10, 20):

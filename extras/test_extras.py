@@ -1615,17 +1615,18 @@ def test_the_floor_is_the_distance_of_the_exact_path_to_ddim(monkeypatch):
     assert found == pytest.approx((y - x0).square().mean().item(), rel=0.01)
 
 
-@pytest.mark.parametrize("guidance", [(2.0,), (1.0, 3.0)])
-def test_students_and_solvers_are_compared_on_one_path(tmp_path, guidance):
+@pytest.mark.parametrize("guidance, asked", [
+    ((2.0,), None), ((1.0, 3.0), None), ((1.0, 3.0), 2.5)])
+def test_students_and_solvers_are_compared_on_one_path(tmp_path, guidance, asked):
     path = test_core.tiny(tmp_path / "t.pt")
     teacher = teachers.load_teacher(path).in_precision("auto")
     made = {"t_min": 0.1, "t_max": 0.9, "guidance": list(guidance)}
     student = boot.new_student(teacher, 0.1, 0.9, guidance)
     teachers.save(tmp_path / "s.pt", student.model.checkpoint("boot", made))
-    mse = measure.steps(measure.Config("steps", path, str(tmp_path / "s.pt"), n=12,
+    mse = measure.steps(measure.Config("steps", path, str(tmp_path / "s.pt"), guidance=asked, n=12,
                                        out=str(tmp_path / "x.png")))
     xi, c = teacher.noise(12, 0), teacher.labels(12)
-    w = torch.linspace(guidance[0], guidance[-1], 12)
+    w = torch.full((12,), asked) if asked else torch.linspace(guidance[0], guidance[-1], 12)
     exact = teacher.ddim(xi, 50, c, w, 0.9, 0.1)
     for who, images in (("student, 1 step", boot.sample(student, xi, c, w)),
                         ("teacher, 10 steps", teacher.ddim(xi, 10, c, w, 0.9, 0.1)),
