@@ -65,7 +65,7 @@ def signal_ode_step(y_t, xi, t, s, teacher, solver, c=None, guidance=1.0):
     """y_s (B, ...): one step from times t (B,) to s < t along the path that starts at xi.
 
     y_t, xi (B, ...);  teacher: anything with .schedule and .x0;  c (B,) or None;  guidance: a
-    number or (B,).  UserError for an unknown solver.
+    number or (B,).  UserError for an unknown solver.  delta is t - s:
     euler     y_s = y_t + delta lambda'_t (f - y_t), the paper's bootstrap target
     ddim      y_s = (1 - r) f + r y_t with r = exp(lambda_s - lambda_t): exact for a constant f
     heun      the same with f averaged over both ends, the far one reached by ddim: second order.
@@ -164,7 +164,7 @@ def bootstrap_target(student, teacher, xi, t, s, solver, c=None, w=1.0):
 
 @torch.no_grad()
 def boundary_target(teacher, xi, t_max, c=None, w=1.0):
-    """f_phi(xi, t_max), (B, ...), where the path starts; t_max (B,)."""
+    """f_phi(xi, t_max), (B, ...), where the path starts; t_max (B,); teacher: with .x0."""
     return teacher.x0(xi, t_max, c, w)
 
 

@@ -53,8 +53,8 @@ def frechet_distance(mu1, sigma1, mu2, sigma2):
     """|mu1 - mu2|^2 + tr(sigma1 + sigma2 - 2 (sigma1 sigma2)^(1/2)), a float (eq. 6).
 
     Tensors mu (d,), sigma (d, d) symmetric. sigma1 sigma2 has the eigenvalues of the symmetric
-    matrix sigma1^(1/2) sigma2 sigma1^(1/2), never complex; those that rounding makes negative count
-    as 0.
+    matrix sigma1^(1/2) sigma2 sigma1^(1/2), never complex; those that rounding makes negative, also
+    of sigma1, count as 0.
     """
     mu1, sigma1, mu2, sigma2 = (torch.as_tensor(x, dtype=torch.float64)
                                 for x in (mu1, sigma1, mu2, sigma2))

@@ -20,8 +20,8 @@ from teachers import UserError, opt
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("docs/results.md", "docs/experiments.md", "docs/speed.md", "docs/labs/answers.md",
          "docs/labs/instructor.md")
-LEFT_OUT = ("extras/test_extras.py", "assets/boot_collapse.png", "assets/dkdm_iterative.png",
-            "assets/dkdm_shuffled.png", "assets/lab_vit.png")
+LEFT_OUT = ("extras/test_extras.py", "findings/piq-fid-of-itself.sh", "assets/boot_collapse.png",
+            "assets/dkdm_iterative.png", "assets/dkdm_shuffled.png", "assets/lab_vit.png")
 LATER = "This comes with the solutions."
 FOLDERS = "assets", "docs", "extras", "findings", "weights"
 LABS = {
@@ -124,7 +124,7 @@ def main():
     if config.solutions:
         return print(f"Put the solutions into {config.out}")
     labs = [f"lab{k}" for k in ORDER if f"lab{k}" in config.names]
-    print(f"Made {config.out}" + f"; check it there: python -m pytest -q test_core.py -k "
+    print(f"Made {config.out}" + f"; check it there: python -m pytest -xq test_core.py -k "
           f'"{" or ".join(labs)}"' * bool(labs))
     if len(labs) > 1:
         print("Some of these labs need others. Make a copy for each lab, or write them in the "
