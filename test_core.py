@@ -22,6 +22,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import boot
 import dkdm
@@ -1265,6 +1266,31 @@ def tiny_config(script, folder, **options):
     if "mode" in options:  # other modes than dynamic have no rho
         few.pop("rho")
     return script.Config(**few)
+
+
+class Waits(TorchDispatchMode):
+    """Refuses what makes a GPU wait: reading a number back, and shapes that depend on values."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        assert function.overloadpacket not in (
+            torch.ops.aten._local_scalar_dense, torch.ops.aten.nonzero, torch.ops.aten.equal)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("script", "options"), [
+    (boot, {}), (boot, {"guidance": (1.0, 4.0), "times": "all"}), (dkdm, {})])
+def test_no_step_waits_for_a_gpu(tmp_path, short, monkeypatch, script, options):
+    tiny(tmp_path / "t.pt")
+    step = script.training_step
+
+    def watched(*args):
+        with Waits():
+            return step(*args)
+
+    with pytest.raises(AssertionError), Waits():
+        torch.ones(2).sum().item()
+    monkeypatch.setattr(script, "training_step", watched)
+    script.train(tiny_config(script, tmp_path, steps=2, **options))
 
 
 @pytest.mark.parametrize(("made", "options", "t_max"), [
