@@ -804,7 +804,10 @@ def open_run(config, generator, given, shared, own=None):
     if not config.resume:
         if rank == 0:
             if folder.exists():
-                raise UserError(f"{folder} exists: go on with it by --resume, or change --out")
+                if (folder / "last.pt").is_file():
+                    raise UserError(f"{folder} exists: go on with it by --resume, or change --out")
+                raise UserError(f"{folder} exists, without a run's last save: change --out, or "
+                                "delete it if a run that stopped early left it")
             try:
                 (folder / "samples").mkdir(parents=True)
             except OSError as error:

@@ -707,7 +707,10 @@ def test_lab4_an_entry_moves_one_index_arrivals_restart_and_the_others_stay():
     assert (share - 0.25).abs().max() < 4 * (0.25 * 0.75 / 1000) ** 0.5, "arrivals: a new label"
     pool.c = pool.num_classes = None
     pool.i.zero_()
-    pool.advance(rows, out, schedule, generator)
+    try:
+        pool.advance(rows, out, schedule, generator)
+    except TypeError:
+        raise AssertionError("without classes arrivals have no labels, either") from None
     assert pool.c is None and (pool.i[rows] == 999).all(), "without classes there are no labels"
 
 
@@ -1610,6 +1613,7 @@ BAD = {
         --teacher t.pt --t-min 0.0005 --delta 0.1 | from 1/1000
         --teacher plain.pt --guidance 2 | --guidance
         --teacher t.pt --out run | --resume
+        --teacher t.pt --out folder | delete it if
         --resume --out nothing | no run to resume
         --resume --out run --lr 0.5 | lr was 0.0007 and is 0.5
         --resume --out run | the teacher was SHA-256

@@ -108,7 +108,10 @@ def floor(config):
 
 
 def steps(config):
-    """{who: MSE}, on the student's path and with its guidance; draws all but DPM-Solver++."""
+    """{who: MSE}, on the student's path, at config.guidance or its own; draws all but DPM-Solver++.
+
+    UserError for a teacher of other images or classes, and a scale that the student never learned.
+    """
     teacher = teachers.load_teacher(config.teacher, config.device).in_precision("auto")
     student = boot.load_student(config.student, config.device)
     student.model = student.model.in_precision("auto")

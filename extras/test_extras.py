@@ -1233,6 +1233,7 @@ MISTAKES = [
     ("lab4", "(0.5 * log_variance)", "log_variance", "std is exp"),
     ("lab4", "(arrived, labels, c)", "(arrived, c, c)", "a new label"),
     ("lab4", "x.shape, generator=generator,", "x.shape,", "are drawn from the generator"),
+    ("lab4", "if c is not None:", "if arrived.any():", "arrivals have no labels"),
     ("lab5", "student_out[:, :C].detach()", "student_out[:, :C]", "detach the student's mean"),
     ("lab5", "student_out[:, C:]]", "student_out[:, C:].detach()]", "L_vlb its variance"),
     ("lab5", "teacher_out.detach()", "teacher_out", "no gradient goes into the teacher"),
