@@ -230,7 +230,7 @@ def test_a_teacher_is_optimized_exactly_as_a_student_of_dkdm(tmp_path, short, mo
     ("--data below", "has one subfolder, train"), ("--data text", "text/a.heic"),
     ("--data tests", "no .npz files but test*.npz"),
     ("--data good.npz --size 9", "tiny does not fit images of 3 x 9 x 9"),
-    ("--data good.npz --out empty", "--resume"), ("--out empty --resume", "no run to resume"),
+    ("--data good.npz --out empty", "delete it if"), ("--out empty --resume", "no run to resume"),
 ])
 def test_bad_input_is_refused_in_one_line(tmp_path, capsys, monkeypatch, options, says):
     monkeypatch.chdir(tmp_path)
