@@ -200,8 +200,8 @@ def hops(config):
     return math.ceil((config.t_max - config.t_min) / config.delta - 1e-6)
 
 
-def training_step(student, teacher, ema, optimizer, step, config, generator, losses=losses):
-    """One step of BOOT: changes student, ema and optimizer.
+def training_step(student, teacher, ema, optimizer, rate, decay, config, generator, losses=losses):
+    """One step of BOOT, with these rates(): changes student, ema and optimizer.
 
     Returns L^BS and L^BC, detached (2,).
     """
@@ -223,13 +223,14 @@ def training_step(student, teacher, ema, optimizer, step, config, generator, los
     loss_bs, loss_bc = losses(student, teacher, xi, t, s, c, w, config)
     loss = loss_bs + config.beta * loss_bc
     logged = torch.stack([loss_bs, loss_bc]).detach()
-    update(student, ema, optimizer, loss, logged, step, config)
+    update(student, ema, optimizer, loss, logged, rate, decay)
     return logged
 
 
-def update(student, ema, optimizer, loss, logged, step, config):
+def update(student, ema, optimizer, loss, logged, rate, decay):
     """One step of Adam down the gradient of loss, and of ema towards student; all in place.
 
+    rate and decay: see rates(), of this step.
     Several processes average their gradients, and the two losses that are logged (2,).
     """
     optimizer.zero_grad()
@@ -237,11 +238,15 @@ def update(student, ema, optimizer, loss, logged, step, config):
     teachers.average_gradients(student.net.parameters(), logged)
     nn.utils.clip_grad_norm_(student.net.parameters(), 1.0)  # BOOT's are longer at first
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate(step, config)
+        group["lr"] = rate
     optimizer.step()
-    decay = min(config.ema, (1 + step) / (10 + step))  # shorter at the start: weights move fast
     for average, weight in zip(ema.net.parameters(), student.net.parameters(), strict=True):
         average.lerp_(weight.detach(), 1 - decay)
+
+
+def rates(step, config):
+    """The learning rate, and the decay of ema, shorter at the start, where weights move fast."""
+    return learning_rate(step, config), min(config.ema, (1 + step) / (10 + step))
 
 
 def learning_rate(step, config):
@@ -288,6 +293,7 @@ class Config(teachers.RunOptions):
     seed: int = opt(0, "seed of every random draw", 0, 2**32 - 1)
     device: str = opt("auto", "auto, cpu, cuda, cuda:N or mps")
     precision: str = opt("auto", "auto: bf16 if it pays", choices=("auto", "fp32", "bf16"))
+    graph: bool = opt(False, "on a GPU: launch each step at once, as a CUDA graph (untried)")
     compare: int = opt(64, "noise samples compared with the teacher", 10)
     out: str = opt("", "run folder (default: runs/boot-TEACHER); of --sample, a .png or an .npz")
     resume: bool = opt(False, "go on with the run in --out, with its options")
@@ -347,8 +353,16 @@ def train(config, losses=losses):
     student.net.eval()  # no dropout: it would make the targets noisy
     ema = copy.deepcopy(student)
     ema.net.requires_grad_(False).eval()
-    optimizer = torch.optim.Adam(student.net.parameters(), config.lr, betas=(0.9, 0.99), fused=True)
+    optimizer = torch.optim.Adam(student.net.parameters(), config.lr, betas=(0.9, 0.99), fused=True,
+                                 capturable=config.graph)
     generator = teacher.generator(config.seed)
+
+    def take_step(rate, decay):
+        return training_step(student, teacher, ema, optimizer, rate, decay, config, generator,
+                             losses)
+
+    if config.graph:
+        take_step = teachers.captured(take_step, student.net, generator)
     parts = {"student": student.net, "ema": ema.net, "optimizer": optimizer}
     given = {"the teacher": teacher.checkpoint("teacher", {}), "the loss": losses.__qualname__}
     folder, log, save_run = teachers.open_run(config, generator, given, parts)
@@ -375,8 +389,7 @@ def train(config, losses=losses):
     recent, since, save_every = [], time.monotonic(), math.ceil(config.steps / SAVES)
     progress = tqdm(range(start, config.steps), initial=start, total=config.steps, desc="BOOT")
     for step in progress:
-        recent.append(training_step(student, teacher, ema, optimizer, step, config, generator,
-                                    losses))
+        recent.append(take_step(*rates(step, config)))
         taken, last = step + 1, step + 1 == config.steps
         saving = last or taken % save_every == 0
         if saving or taken % 10 == 0:  # reading a loss makes a GPU wait, so not at each step

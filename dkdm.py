@@ -241,9 +241,9 @@ def simple_weight(predicts, i, x, schedule):
     return {"eps": torch.ones_like(alpha), "v": alpha**-2, "x0": (sigma / alpha) ** 2}[predicts]
 
 
-def training_step(student, teacher, pool, ema, optimizer, step, config, generator,
+def training_step(student, teacher, pool, ema, optimizer, rate, decay, config, generator,
                   losses=dkdm_loss):
-    """Lines 4 to 8 of Algorithm 1: changes student, pool, ema and optimizer.
+    """Lines 4 to 8 of Algorithm 1, with these rates(): changes student, pool, ema and optimizer.
 
     Returns L_simple, weighted, and L_vlb, detached (2,).
     """
@@ -263,14 +263,15 @@ def training_step(student, teacher, pool, ema, optimizer, step, config, generato
     l_simple, l_vlb = (weight * l_simple).mean(), l_vlb.mean()
     loss = l_simple + config.lambda_vlb * schedule.T * l_vlb               # line 7: sum over T
     logged = torch.stack([l_simple, l_vlb]).detach()
-    update(student, ema, optimizer, loss, logged, step, config)
+    update(student, ema, optimizer, loss, logged, rate, decay)
     pool.advance(rows, teacher_out, schedule, generator)                   # line 8: the next B+
     return logged
 
 
-def update(student, ema, optimizer, loss, logged, step, config):
+def update(student, ema, optimizer, loss, logged, rate, decay):
     """One step of Adam down the gradient of loss, and of ema towards student; all in place.
 
+    rate and decay: see rates(), of this step.
     Several processes average their gradients, and the two losses that are logged (2,).
     """
     optimizer.zero_grad()
@@ -278,11 +279,15 @@ def update(student, ema, optimizer, loss, logged, step, config):
     teachers.average_gradients(student.net.parameters(), logged)
     nn.utils.clip_grad_norm_(student.net.parameters(), 1.0)  # BOOT's are longer at first
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate(step, config)
+        group["lr"] = rate
     optimizer.step()
-    decay = min(config.ema, (1 + step) / (10 + step))  # shorter at the start: weights move fast
     for average, weight in zip(ema.net.parameters(), student.net.parameters(), strict=True):
         average.lerp_(weight.detach(), 1 - decay)
+
+
+def rates(step, config):
+    """The learning rate, and the decay of ema, shorter at the start, where weights move fast."""
+    return learning_rate(step, config), min(config.ema, (1 + step) / (10 + step))
 
 
 def learning_rate(step, config):
@@ -333,6 +338,7 @@ class Config(teachers.RunOptions):
     seed: int = opt(0, "seed of every random draw", 0, 2**32 - 1)
     device: str = opt("auto", "auto, cpu, cuda, cuda:N or mps")
     precision: str = opt("auto", "auto: bf16 if it pays", choices=("auto", "fp32", "bf16"))
+    graph: bool = opt(False, "on a GPU: launch each step at once, as a CUDA graph (untried)")
     compare: int = opt(64, "noise samples of the comparison at the end", 1)
     out: str = opt("", "run folder (default: runs/dkdm-TEACHER-STUDENT)")
     resume: bool = opt(False, "go on with the run in --out, with its options")
@@ -390,10 +396,18 @@ def train(config, losses=dkdm_loss):
     student.net.train(config.student != "same")  # a teacher's weights need no dropout
     ema = copy.deepcopy(student)
     ema.net.requires_grad_(False).eval()
-    optimizer = torch.optim.Adam(student.net.parameters(), config.lr, betas=(0.9, 0.99), fused=True)
+    optimizer = torch.optim.Adam(student.net.parameters(), config.lr, betas=(0.9, 0.99), fused=True,
+                                 capturable=config.graph)
     generator = teacher.generator(config.seed)
     pool = Pool(pool_size(config, config.T), teacher.image_shape, config.T, teacher.num_classes,
                 config.label_dropout, generator)
+
+    def take_step(rate, decay):
+        return training_step(student, teacher, pool, ema, optimizer, rate, decay, config, generator,
+                             losses)
+
+    if config.graph:
+        take_step = teachers.captured(take_step, student.net, generator)
     parts = {"student": student.net, "ema": ema.net, "optimizer": optimizer}
     given = {"the teacher": teacher.checkpoint("teacher", {}), "the loss": losses.__qualname__}
     folder, log, save_run = teachers.open_run(config, generator, given, parts, {"pool": pool})
@@ -438,8 +452,7 @@ def train(config, losses=dkdm_loss):
     recent, since, save_every = [], time.monotonic(), math.ceil(config.steps / SAVES)
     progress = tqdm(range(start, config.steps), initial=start, total=config.steps, desc="DKDM")
     for step in progress:
-        recent.append(training_step(student, teacher, pool, ema, optimizer, step, config, generator,
-                                    losses))
+        recent.append(take_step(*rates(step, config)))
         taken, last = step + 1, step + 1 == config.steps
         saving = last or taken % save_every == 0
         if saving or taken % 10 == 0:  # reading a loss makes a GPU wait, so not at each step

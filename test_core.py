@@ -2,6 +2,7 @@
 meet them. Reference values without another source come from the papers' public code, run once on
 inputs and weights that are made here by formulas."""
 
+import contextlib
 import copy
 import dataclasses
 import importlib
@@ -23,6 +24,7 @@ import torch
 from PIL import Image
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import boot
 import dkdm
@@ -331,7 +333,8 @@ def test_a_small_student_learns_the_exact_path_of_each_class_and_scale(which):
                          guidance=(1.0, 3.0), times=which)
     optimizer = torch.optim.Adam(student.parameters(), betas=(0.9, 0.99))
     for step in range(config.steps):
-        boot.training_step(student, GAUSSIAN, average, optimizer, step, config, generator, losses)
+        boot.training_step(student, GAUSSIAN, average, optimizer, *boot.rates(step, config), config,
+                           generator, losses)
     xi, c, w = noise(256, 2, seed=5), torch.arange(256) % 2, torch.linspace(1, 3, 256).double()
     start, end = full(0.98, 256), full(0.02, 256)
 
@@ -662,7 +665,7 @@ def test_a_student_of_a_noise_teacher_learns_its_clipped_image(predicts):
     pool = SimpleNamespace(draw=lambda *_: None, at=lambda _: (x, i, None), advance=lambda *_: None)
     optimizer = torch.optim.SGD(student.net.parameters())
     config = dkdm.Config(lambda_vlb=0.0)
-    simple, _ = dkdm.training_step(student, teacher, pool, ema, optimizer, 0, config, None)
+    simple, _ = dkdm.training_step(student, teacher, pool, ema, optimizer, 1e-4, 0.9, config, None)
     right = {"x0": torch.ones_like(x), "v": (alpha * x - 1) / sigma}[predicts]  # x0 is 1, clipped
     full = {"x0": (sigma / alpha)**2, "v": alpha**-2}[predicts]  # weight; where it is above 6^2:
     error = (36 / full).clamp(max=1) * right.square()
@@ -788,7 +791,8 @@ def test_a_small_student_learns_its_teacher():
     dkdm.shuffle_denoise(pool, teacher, generator)
     optimizer = torch.optim.Adam(student.net.parameters(), betas=(0.9, 0.99))
     for step in range(config.steps):
-        dkdm.training_step(student, teacher, pool, average, optimizer, step, config, generator)
+        dkdm.training_step(student, teacher, pool, average, optimizer, *dkdm.rates(step, config),
+                           config, generator)
     error, untrained = (dkdm.compare(model, teacher, config)
                         for model in (average, fresh))
     assert len(error) == 10 and max(error.values()) < 0.01 < 0.5 < max(untrained.values())
@@ -1221,7 +1225,7 @@ def test_a_student_for_a_range_of_scales_starts_as_its_teacher_and_learns_w(tmp_
 
 def test_both_scripts_have_one_loop_and_one_update():
     """Then diff boot.py dkdm.py shows the methods."""
-    for function in ("update", "learning_rate"):
+    for function in ("update", "rates", "learning_rate"):
         one, other = (inspect.getsource(getattr(script, function)) for script in (boot, dkdm))
         assert one == other
     one, other = (inspect.getsource(script.train).partition("recent, since")[2].partition("ret")[0]
@@ -1236,7 +1240,8 @@ def test_a_step_has_a_clipped_gradient_and_the_average_follows(script):
     ema.net.requires_grad_(False)
     optimizer, config = torch.optim.SGD(student.net.parameters()), script.Config(lr=0.5, ema=0.9)
     loss = 100 * student.net.weight.sum()  # its gradient has norm 200
-    script.update(student, ema, optimizer, loss, loss.detach(), config.steps // 2, config)
+    script.update(student, ema, optimizer, loss, loss.detach(),
+                  *script.rates(config.steps // 2, config))
     moved = torch.full_like(before, 0.25 / 2)  # half of the peak rate, norm 1
     torch.testing.assert_close(student.net.weight.detach(), before - moved)
     torch.testing.assert_close(ema.net.weight.detach(), before - 0.1 * moved)
@@ -1294,6 +1299,113 @@ def test_no_step_waits_for_a_gpu(tmp_path, short, monkeypatch, script, options):
         torch.ones(2).sum().item()
     monkeypatch.setattr(script, "training_step", watched)
     script.train(tiny_config(script, tmp_path, steps=2, **options))
+
+
+class Recorder(TorchDispatchMode):
+    """A CUDA graph's stand-in on a CPU: it keeps each operation and its tensors, and repeats them.
+
+    Recording computes, which a graph's does not, so the first replay has nothing to do.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.steps, self.generators, self.replays = [], [], 0
+
+    def register_generator_state(self, generator):
+        self.generators.append(generator)
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if drawn := (kwargs or {}).get("generator"):
+            assert any(drawn.get_state().equal(known.get_state()) for known in self.generators)
+        out = function(*args, **(kwargs or {}))
+        self.steps.append((function, args, kwargs or {}, out))
+        return out
+
+    @torch.no_grad()
+    def replay(self):
+        self.replays += 1
+        for function, args, kwargs, kept in self.steps if self.replays > 1 else ():
+            for old, new in zip(tree_leaves(kept), tree_leaves(function(*args, **kwargs)),
+                                strict=True):
+                if torch.is_tensor(old) and old.data_ptr() != new.data_ptr():
+                    old.copy_(new)
+
+
+def check_replays(folder, monkeypatch, train, config):
+    """A run of config whose step is recorded and replayed is, to the last bit, one that is not."""
+    graphs, config = [], dataclasses.replace(config, graph=True)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: graphs.append(Recorder()) or graphs[-1])
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph: graph)
+    monkeypatch.setattr(torch.cuda, "Stream", Mock)
+    monkeypatch.setattr(torch.cuda, "current_stream", Mock)
+    monkeypatch.setattr(torch.cuda, "stream", lambda _: contextlib.nullcontext())
+
+    def left(name, captured, **more):
+        monkeypatch.setattr(teachers, "captured", captured)
+        train(dataclasses.replace(config, out=str(folder / name), **more))
+        saved = teachers.read(folder / name / "last.pt")
+        for row in saved["log"]:
+            row.pop("images_per_s")
+        return teachers.sha256([saved[part] for part in ("ema", "processes", "log")])
+
+    def replayed(step, net, generator):
+        return teachers.CapturedStep(step, generator)
+
+    plain = left("plain", lambda step, *_: lambda *numbers: step(*map(torch.tensor, numbers)))
+    assert not graphs and plain == left("replayed", replayed)
+    assert [graph.replays for graph in graphs] == [config.steps - 3]
+    replace, saves = os.replace, []
+
+    def stopping(source, target):
+        saves.extend([target] if target.name == "last.pt" else [])
+        if len(saves) == 3:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "replace", stopping)
+        left("stopped", replayed)
+    assert plain == left("stopped", replayed, resume=True)
+
+
+@pytest.mark.parametrize(("script", "options"), [
+    (boot, {}), (boot, {"guidance": (1.0, 4.0), "times": "all"}), (dkdm, {"student": "nano"})])
+def test_a_step_that_is_recorded_and_replayed_is_the_step_itself(
+        tmp_path, short, monkeypatch, script, options):
+    """Noise, labels, dropout, rate and decay are new in each."""
+    tiny(tmp_path / "t.pt")
+    check_replays(tmp_path, monkeypatch, script.train, tiny_config(script, tmp_path, **options))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("script", [boot, dkdm])
+def test_on_a_gpu_no_step_waits_and_a_graph_gives_the_same_losses(
+        tmp_path, short, monkeypatch, script):
+    tiny(tmp_path / "t.pt")
+    step, calls = script.training_step, []
+
+    def watched(*args):
+        calls.append(args)  # the first copies tables to the GPU
+        torch.cuda.set_sync_debug_mode("default" if len(calls) == 1 else "error")
+        losses = step(*args)
+        torch.cuda.set_sync_debug_mode("default")
+        return losses
+
+    monkeypatch.setattr(script, "training_step", watched)
+    config, logs = tiny_config(script, tmp_path, device="cuda"), []
+    for graph in (False, True):
+        out = str(tmp_path / f"{graph}")
+        script.train(dataclasses.replace(config, graph=graph, out=out))
+        logs.append(logged(out))
+        calls.clear()
+    np.testing.assert_allclose(*logs, rtol=0.01)
+
+
+@pytest.mark.parametrize("script", [boot, dkdm])
+def test_graph_is_for_a_gpu(tmp_path, short, script):
+    tiny(tmp_path / "t.pt")
+    with pytest.raises(UserError, match="--graph needs a GPU"):
+        script.train(tiny_config(script, tmp_path, graph=True))
 
 
 @pytest.mark.parametrize(("made", "options", "t_max"), [

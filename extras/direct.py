@@ -49,13 +49,16 @@ def pairs(config):
 
 def train(config):
     """boot.train(config) with the loss || y_theta(xi, t_min) - the teacher's image ||^2."""
-    noise, labels, images = pairs(config)
+    device = teachers.pick_device(config.device)
+    noise, labels, images = (x if x is None else x.to(device) for x in pairs(config))
 
     def losses(student, teacher, xi, t, s, c, w, config):
-        rows = torch.randint(len(noise), (len(xi),))
-        c = None if labels is None else labels[rows].to(xi.device)
-        y = student(noise[rows].to(xi.device), torch.full_like(t, config.t_min), c, w)
-        loss = F.mse_loss(y, images[rows].to(xi.device))
+        # xi's first numbers choose the pairs, so that all draws are boot.py's and a run can resume
+        u = torch.special.ndtr(xi.flatten(1)[:, 0])  # uniform over [0, 1]
+        rows = (u * len(noise)).long().clamp(max=len(noise) - 1)
+        c = None if labels is None else labels[rows]
+        y = student(noise[rows], torch.full_like(t, config.t_min), c, w)
+        loss = F.mse_loss(y, images[rows])
         return loss, torch.zeros_like(loss)  # nothing is bootstrapped, and there is no boundary
 
     return boot.train(config, losses)

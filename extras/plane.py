@@ -101,7 +101,8 @@ def train(teacher, config, kind=boot.Student, beta=16):
     ema, generator = copy.deepcopy(student).requires_grad_(False), teacher.generator(config.seed)
     optimizer = torch.optim.Adam(net.parameters(), how.lr, betas=(0.9, 0.99))
     for step in range(config.steps):
-        boot.training_step(student, teacher, ema, optimizer, step, how, generator)
+        boot.training_step(student, teacher, ema, optimizer, *boot.rates(step, how), how,
+                           generator)
     return ema
 
 

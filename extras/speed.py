@@ -4,12 +4,15 @@
     python -m extras.speed --against HEAD~1    training here and at another revision
     python -m extras.speed --peers FOLDER      ratios; FOLDER holds clones of guided-diffusion, DiT
                                                and DKDM; pip install timm pytorch-fid
+    python -m extras.speed --gpu steps         steps on a GPU, one by one and as CUDA graphs
+    python -m extras.speed --gpu memory        networks of the papers' sizes; pip install diffusers
 
 Both sides take turns, each in a process of its own; medians are compared. Leave the machine alone.
 """
 
 import argparse
 import copy
+import itertools
 import os
 import pickle
 import shutil
@@ -56,7 +59,8 @@ class Config(teachers.Options):
     only: str = opt("", "with --peers: rows that begin so", metavar="WORK")
     batch: int = opt(None, "with --peers: images of a DKDM step (default: as suits a CPU)", 1)
     device: str = opt("cpu", "with --peers: cuda, for DKDM's rows; the release then computes in "
-                             "half precision, as its configuration says")
+                             "half precision, as its configuration says; ours is a CUDA graph")
+    gpu: str = opt("", "what to measure on a GPU", choices=("steps", "memory"))
     one: tuple = opt(None, argparse.SUPPRESS, type=str, nargs=2)  # a side and its work
 
 
@@ -101,18 +105,10 @@ def profile():
                   "ms at that peak", flush=True)
 
     teacher = teachers.load_teacher("cifar10").in_precision("auto")
-    generator = torch.Generator().manual_seed(0)
     for script in boot, dkdm:
-        config, state = script.Config().fitted(teacher), ()
-        if script is boot:
-            student = boot.new_student(teacher, config.t_min, config.t_max).eval()
-        else:
-            student = dkdm.new_student(teacher, config.student, config.predicts, True)
-            state = dkdm.Pool(1000, (3, 32, 32), 1000, 10, 0.1, generator),
+        B = script.Config.batch
+        student, optimizer, step = new_step(script, teacher, B)
         model = student.model if script is boot else student
-        net, ema, B = student.net, copy.deepcopy(student), config.batch
-        ema.net.requires_grad_(False)
-        optimizer = torch.optim.Adam(net.parameters(), fused=True)
         x = torch.randn(B + (B // 8 if script is boot else 0), 3, 32, 32)  # L^BC: an eighth more
         inputs = x, torch.full((len(x),), 500), torch.arange(len(x)) % 10
 
@@ -123,12 +119,11 @@ def profile():
         def learn(model=model, inputs=inputs):
             model.call(*inputs).square().mean().backward()
 
-        arguments = student, teacher, *state, ema, optimizer, 0, config, generator
         show(f"{script.__name__}.py, {B} images", {
             "the teacher, once": lambda call=call: call(teacher),
             "the student, once": lambda call=call, model=model: call(model),
             "the student, forward and backward": learn, "Adam": optimizer.step,
-            "the whole step": lambda step=script.training_step, a=arguments: step(*a)})
+            "the whole step": step})
 
     x, c = torch.randn(64, 3, 32, 32), torch.arange(64) % 10
     student, images = boot.load_student("cifar10"), torch.zeros(64, 3, 32, 32, dtype=torch.uint8)
@@ -140,6 +135,95 @@ def profile():
             "ten DDIM steps": lambda: teacher.ddim(x, 10, c),
             "the BOOT student's images": lambda: boot.sample(student, x, c)})
     show("scoring them", {"their features, single precision": lambda: features(images)})
+
+
+def new_step(script, teacher, batch, size="nano", graph=False):
+    """A new student of script, its optimizer, and step(), which trains it.
+
+    size: of DKDM's student.  graph: whether step is a CUDA graph.
+    """
+    config, generator, state = script.Config(batch=batch).fitted(teacher), teacher.generator(0), ()
+    if script is boot:
+        student = boot.new_student(teacher, config.t_min, config.t_max)
+        student.net.eval()
+    else:
+        student = dkdm.new_student(teacher, size, config.predicts, teacher.learned_sigma)
+        T = teacher.schedule.T
+        state = dkdm.Pool(dkdm.pool_size(config, T), teacher.image_shape, T, teacher.num_classes,
+                          config.label_dropout, generator),
+        state[0].i.random_(T, generator=generator)
+    ema = copy.deepcopy(student)
+    ema.net.requires_grad_(False)
+    optimizer = torch.optim.Adam(student.net.parameters(), fused=True, capturable=graph)
+
+    def step(rate, decay):
+        return script.training_step(student, teacher, *state, ema, optimizer, rate, decay, config,
+                                    generator)
+
+    step = teachers.captured(step, student.net, generator) if graph else step
+    return student, optimizer, lambda: step(1e-4, 0.99)
+
+
+def report(name, batch, step, count):
+    """Prints a row of a table: milliseconds of a step, images per second, MiB of a GPU."""
+    torch.cuda.reset_peak_memory_stats()
+    ms = statistics.median(seconds(step, count)) * 1e3
+    peak = torch.cuda.max_memory_allocated() / 2**20
+    print(f"| {name} | {batch} | {ms:.1f} | {batch / ms * 1e3:.3g} | {peak:,.0f} |", flush=True)
+
+
+def steps_on_a_gpu():
+    """Prints rows for steps and calls one by one, and as CUDA graphs."""
+    print("| | batch | ms | images/s | MiB |\n|---|---|---|---|---|")
+    teacher = teachers.load_teacher("cifar10", "cuda").in_precision("auto")
+    for script, batches in ((boot, (8, 64, 256)), (dkdm, (16, 128, 256))):
+        for batch, graph in itertools.product(batches, (False, True)):
+            step = new_step(script, teacher, batch, graph=graph)[2]
+            if not graph:  # in a step, nothing may wait for the GPU
+                step()
+                torch.cuda.set_sync_debug_mode("error")
+                step()
+                torch.cuda.set_sync_debug_mode("default")
+            seconds(step, 2)  # a graph is recorded at the fourth call
+            report(f"{script.__name__}{', a CUDA graph' * graph}", batch, step, 100)
+    student = boot.load_student("cifar10", "cuda")
+    student.model = student.model.in_precision("auto")
+    x, c = torch.randn(256, 3, 32, 32, device="cuda"), torch.arange(256, device="cuda") % 10
+    report("sampling, BOOT's one call", 256, lambda: boot.sample(student, x, c), 20)
+    report("sampling, 50 calls", 256, lambda: teacher.ddim(x, 50, c), 5)
+
+
+def memory_of_a_gpu():
+    """Prints rows for networks of the papers' sizes, with random weights, on a card of 24 GB."""
+    from extras.diffusers_teacher import DiffusersNet
+    cuda = torch.device("cuda")
+    total = torch.cuda.get_device_properties(cuda).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1, 24e9 / total))
+    print("| | batch | ms | images/s | MiB |\n|---|---|---|---|---|")
+    linear = teachers.Schedule("linear", clip=False)
+
+    def stable_diffusion():  # 859.5 M parameters; three prompts, the empty one last
+        config = {"sample_size": 64, "cross_attention_dim": 768}
+        net = DiffusersNet("UNet2DConditionModel", config, 3, (77, 768))
+        return teachers.DiffusionModel(net, linear, (4, 64, 64), 2, "v", False, latents=True)
+
+    def adm():  # adm-imagenet64
+        net = dkdm.new_network("adm-296m", (3, 64, 64), 1000, True)
+        return teachers.DiffusionModel(net, teachers.Schedule("cosine"), (3, 64, 64), 1000, "v",
+                                       True)
+
+    for name, make, script, batch, size in (
+            ("Stable Diffusion 1.5, BOOT", stable_diffusion, boot, 4, None),
+            ("adm-imagenet64, BOOT", adm, boot, 32, None),
+            ("adm-imagenet64, DKDM of adm-14m", adm, dkdm, 32, "adm-14m")):
+        torch.cuda.empty_cache()
+        teacher = make().in_precision("auto")
+        teacher.net.to(cuda).requires_grad_(False).eval()
+        try:
+            report(name, batch, new_step(script, teacher, batch, size)[2], 10)
+        except torch.OutOfMemoryError:
+            print(f"| {name} | {batch} | out of memory | | |", flush=True)
+        del teacher
 
 
 def training_speed(path):
@@ -196,14 +280,7 @@ def ours(work, size, batch):
     if work != "dkdm":
         return network_step(net, model.call, work, batch, torch.optim.Adam, fused=True)
     net.eval().requires_grad_(False)
-    student, generator = dkdm.new_student(model, size, "v", True), model.generator(0)
-    ema, config = copy.deepcopy(student), dkdm.Config(batch=batch).fitted(model)
-    ema.net.requires_grad_(False)
-    pool = dkdm.Pool(dkdm.pool_size(config, 1000), shape, 1000, None, 0.0, generator)
-    pool.i.random_(1000, generator=generator)
-    optimizer = torch.optim.Adam(student.net.parameters(), fused=True)
-    arguments = student, model, pool, ema, optimizer, 0, config, generator
-    return lambda: dkdm.training_step(*arguments)
+    return new_step(dkdm, model, batch, size, model.device.type == "cuda")[2]
 
 
 def theirs(work, size, batch, folder, half):
@@ -309,6 +386,10 @@ def main():
         work = *name.split(), config.batch
         step = ours(*work) if side == "ours" else theirs(*work, Path(config.peers), half)
         return print("times:", *seconds(step, PEERS[name][1]))
+    if config.gpu:
+        if not torch.cuda.is_available():
+            raise UserError("--gpu needs a GPU: there is none here")
+        return steps_on_a_gpu() if config.gpu == "steps" else memory_of_a_gpu()
     if config.peers:
         return beside_peers(config)
     return beside_revision(config) if config.against else profile()

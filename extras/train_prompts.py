@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 import eval_fid
 import teachers
-from dkdm import update
+from dkdm import rates, update
 from extras import diffusers_teacher
 from extras.train_teacher import hybrid_loss, take_steps
 from teachers import UserError, one_line, opt
@@ -174,7 +174,7 @@ def train(config):
         weight = (snr.clamp(1, 5) / snr).clamp(max=25).flatten()  # of noise; no limit otherwise
         simple, vlb = (weight * simple).mean(), vlb.mean()
         loss, logged = simple + 0.001 * schedule.T * vlb, torch.stack([simple, vlb]).detach()
-        update(*models, optimizer, loss, logged, step, config)
+        update(*models, optimizer, loss, logged, *rates(step, config))
         return logged
 
     def picture(step):

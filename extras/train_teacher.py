@@ -31,7 +31,7 @@ import eval_fid
 import teachers
 import unet
 import vit
-from dkdm import LOSSES, PICTURE, SAVES, new_network, update
+from dkdm import LOSSES, PICTURE, SAVES, new_network, rates, update
 from teachers import UserError, one_line, opt, per_sample
 
 # ------------------------------------------------------------------------------------------------
@@ -173,7 +173,7 @@ def hybrid_loss(out, image, x, noise, i, schedule, predicts):
     return simple, vlb.flatten(1).mean(1) / math.log(2)
 
 
-def training_step(model, ema, images, labels, optimizer, step, config, generator):
+def training_step(model, ema, images, labels, optimizer, rate, decay, config, generator):
     """One step on random images: changes model, ema and optimizer; returns both losses (2,)."""
     B, device, schedule = config.batch, generator.device, model.schedule
     rows = torch.randint(len(images), (B,), generator=generator, device=device)
@@ -193,7 +193,7 @@ def training_step(model, ema, images, labels, optimizer, step, config, generator
     simple, vlb = simple.mean(), vlb.mean()
     loss = simple + 0.001 * schedule.T * vlb  # the sum over T indices
     logged = torch.stack([simple, vlb]).detach()
-    update(model, ema, optimizer, loss, logged, step, config)
+    update(model, ema, optimizer, loss, logged, rate, decay)
     return logged
 
 
@@ -229,6 +229,7 @@ class Config(teachers.RunOptions):
     device: str = opt("auto", "auto, cpu, cuda, cuda:N or mps")
     precision: str = opt("auto", "fp32, bf16 (autocast), or auto: bf16 where it pays",
                          choices=("auto", "fp32", "bf16"))
+    graph: bool = opt(False, "on a GPU: launch each step at once, as a CUDA graph (untried)")
     out: str = opt("", "run folder (default: runs/teacher-NAME, of the data)")
     resume: bool = opt(False, "go on with the run in --out, with its options")
 
@@ -263,8 +264,15 @@ def train(config):
     model = model.in_precision(config.precision)
     ema = copy.deepcopy(model)
     ema.net.requires_grad_(False).eval()
-    optimizer = torch.optim.Adam(net.parameters(), config.lr, betas=(0.9, 0.99), fused=True)
+    optimizer = torch.optim.Adam(net.parameters(), config.lr, betas=(0.9, 0.99), fused=True,
+                                 capturable=config.graph)
     generator = model.generator(config.seed)
+
+    def take_step(rate, decay):
+        return training_step(model, ema, images, labels, optimizer, rate, decay, config, generator)
+
+    if config.graph:
+        take_step = teachers.captured(take_step, net, generator)
     parts = {"net": net, "ema": ema.net, "optimizer": optimizer}
     given = {"the data": [images, labels]}
     folder, log, save_run = teachers.open_run(config, generator, given, parts)
@@ -282,10 +290,7 @@ def train(config):
     if not log or not (folder / "teacher.pt").is_file():
         save()
 
-    def one_step(step):
-        return training_step(model, ema, images, labels, optimizer, step, config, generator)
-
-    take_steps(config, folder, log, one_step, picture, save)
+    take_steps(config, folder, log, lambda step: take_step(*rates(step, config)), picture, save)
     return folder / "teacher.pt"
 
 
