@@ -736,7 +736,7 @@ def average_gradients(parameters, losses):
 
 
 def captured(step, net, generator):
-    """A CapturedStep of step. UserError where that cannot be."""
+    """step as a CapturedStep. UserError where that cannot be."""
     recomputes = any(getattr(part, "gradient_checkpointing", False) for part in net.modules())
     if generator.device.type != "cuda" or processes()[1] > 1 or recomputes:
         raise UserError("--graph needs a GPU, one process, and a network that keeps its "
@@ -745,12 +745,13 @@ def captured(step, net, generator):
 
 
 class CapturedStep:
-    """A training step, step(*numbers) -> losses, whose kernels a GPU is sent at once.
+    """A training step, step(*numbers) -> losses, in one launch of a GPU.
 
-    One by one, they take Python ten times as long to send as the GPU to run. So the step is
-    recorded as a CUDA graph, and each call replays it. A number would stay what it was when the
-    step was recorded: step gets them as tensors (), which each call fills anew. WARM_UP calls
-    before are steps as ever, on a stream of their own, as PyTorch asks for. Recording runs nothing.
+    Python takes ten times as long to launch a step's kernels one by one as the GPU to run them. So
+    the step is recorded as a CUDA graph, and later calls replay it. A number would stay what it was
+    when the step was recorded: step gets a tensor () instead, which each call fills. The first
+    WARM_UP calls are ordinary steps, on a stream of their own, as PyTorch asks for. Recording runs
+    nothing.
     """
 
     WARM_UP = 3
