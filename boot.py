@@ -200,8 +200,8 @@ def hops(config):
     return math.ceil((config.t_max - config.t_min) / config.delta - 1e-6)
 
 
-def training_step(student, teacher, ema, optimizer, rate, decay, config, generator, losses=losses):
-    """One step of BOOT, with these rates(): changes student, ema and optimizer.
+def training_step(student, teacher, ema, optimizer, rate, share, config, generator, losses=losses):
+    """One step of BOOT, at what rates() gives for it: changes student, ema and optimizer.
 
     Returns L^BS and L^BC, detached (2,).
     """
@@ -223,14 +223,14 @@ def training_step(student, teacher, ema, optimizer, rate, decay, config, generat
     loss_bs, loss_bc = losses(student, teacher, xi, t, s, c, w, config)
     loss = loss_bs + config.beta * loss_bc
     logged = torch.stack([loss_bs, loss_bc]).detach()
-    update(student, ema, optimizer, loss, logged, rate, decay)
+    update(student, ema, optimizer, loss, logged, rate, share)
     return logged
 
 
-def update(student, ema, optimizer, loss, logged, rate, decay):
+def update(student, ema, optimizer, loss, logged, rate, share):
     """One step of Adam down the gradient of loss, and of ema towards student; all in place.
 
-    rate and decay: see rates(), of this step.
+    rate, share: what rates() gives for this step.
     Several processes average their gradients, and the two losses that are logged (2,).
     """
     optimizer.zero_grad()
@@ -241,12 +241,12 @@ def update(student, ema, optimizer, loss, logged, rate, decay):
         group["lr"] = rate
     optimizer.step()
     for average, weight in zip(ema.net.parameters(), student.net.parameters(), strict=True):
-        average.lerp_(weight.detach(), 1 - decay)
+        average.lerp_(weight.detach(), share)
 
 
 def rates(step, config):
-    """The learning rate, and the decay of ema, shorter at the start, where weights move fast."""
-    return learning_rate(step, config), min(config.ema, (1 + step) / (10 + step))
+    """The learning rate, and the share of the new weights in ema: 1 - decay, but more at first."""
+    return learning_rate(step, config), 1 - min(config.ema, (1 + step) / (10 + step))
 
 
 def learning_rate(step, config):
@@ -293,7 +293,7 @@ class Config(teachers.RunOptions):
     seed: int = opt(0, "seed of every random draw", 0, 2**32 - 1)
     device: str = opt("auto", "auto, cpu, cuda, cuda:N or mps")
     precision: str = opt("auto", "auto: bf16 if it pays", choices=("auto", "fp32", "bf16"))
-    graph: bool = opt(False, "on a GPU: launch each step at once, as a CUDA graph (untried)")
+    graph: bool = opt(False, "on a GPU: launch each step as one CUDA graph (untried)")
     compare: int = opt(64, "noise samples compared with the teacher", 10)
     out: str = opt("", "run folder (default: runs/boot-TEACHER); of --sample, a .png or an .npz")
     resume: bool = opt(False, "go on with the run in --out, with its options")
@@ -356,11 +356,8 @@ def train(config, losses=losses):
     optimizer = torch.optim.Adam(student.net.parameters(), config.lr, betas=(0.9, 0.99), fused=True,
                                  capturable=config.graph)
     generator = teacher.generator(config.seed)
-
-    def take_step(rate, decay):
-        return training_step(student, teacher, ema, optimizer, rate, decay, config, generator,
-                             losses)
-
+    take_step = partial(training_step, student, teacher, ema, optimizer, config=config,
+                        generator=generator, losses=losses)
     if config.graph:
         take_step = teachers.captured(take_step, student.net, generator)
     parts = {"student": student.net, "ema": ema.net, "optimizer": optimizer}

@@ -37,6 +37,7 @@ import dataclasses
 import math
 import time
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
@@ -241,9 +242,9 @@ def simple_weight(predicts, i, x, schedule):
     return {"eps": torch.ones_like(alpha), "v": alpha**-2, "x0": (sigma / alpha) ** 2}[predicts]
 
 
-def training_step(student, teacher, pool, ema, optimizer, rate, decay, config, generator,
+def training_step(student, teacher, pool, ema, optimizer, rate, share, config, generator,
                   losses=dkdm_loss):
-    """Lines 4 to 8 of Algorithm 1, with these rates(): changes student, pool, ema and optimizer.
+    """Lines 4 to 8 of Algorithm 1, at what rates() gives: changes student, pool, ema and optimizer.
 
     Returns L_simple, weighted, and L_vlb, detached (2,).
     """
@@ -263,15 +264,15 @@ def training_step(student, teacher, pool, ema, optimizer, rate, decay, config, g
     l_simple, l_vlb = (weight * l_simple).mean(), l_vlb.mean()
     loss = l_simple + config.lambda_vlb * schedule.T * l_vlb               # line 7: sum over T
     logged = torch.stack([l_simple, l_vlb]).detach()
-    update(student, ema, optimizer, loss, logged, rate, decay)
+    update(student, ema, optimizer, loss, logged, rate, share)
     pool.advance(rows, teacher_out, schedule, generator)                   # line 8: the next B+
     return logged
 
 
-def update(student, ema, optimizer, loss, logged, rate, decay):
+def update(student, ema, optimizer, loss, logged, rate, share):
     """One step of Adam down the gradient of loss, and of ema towards student; all in place.
 
-    rate and decay: see rates(), of this step.
+    rate, share: what rates() gives for this step.
     Several processes average their gradients, and the two losses that are logged (2,).
     """
     optimizer.zero_grad()
@@ -282,12 +283,12 @@ def update(student, ema, optimizer, loss, logged, rate, decay):
         group["lr"] = rate
     optimizer.step()
     for average, weight in zip(ema.net.parameters(), student.net.parameters(), strict=True):
-        average.lerp_(weight.detach(), 1 - decay)
+        average.lerp_(weight.detach(), share)
 
 
 def rates(step, config):
-    """The learning rate, and the decay of ema, shorter at the start, where weights move fast."""
-    return learning_rate(step, config), min(config.ema, (1 + step) / (10 + step))
+    """The learning rate, and the share of the new weights in ema: 1 - decay, but more at first."""
+    return learning_rate(step, config), 1 - min(config.ema, (1 + step) / (10 + step))
 
 
 def learning_rate(step, config):
@@ -338,7 +339,7 @@ class Config(teachers.RunOptions):
     seed: int = opt(0, "seed of every random draw", 0, 2**32 - 1)
     device: str = opt("auto", "auto, cpu, cuda, cuda:N or mps")
     precision: str = opt("auto", "auto: bf16 if it pays", choices=("auto", "fp32", "bf16"))
-    graph: bool = opt(False, "on a GPU: launch each step at once, as a CUDA graph (untried)")
+    graph: bool = opt(False, "on a GPU: launch each step as one CUDA graph (untried)")
     compare: int = opt(64, "noise samples of the comparison at the end", 1)
     out: str = opt("", "run folder (default: runs/dkdm-TEACHER-STUDENT)")
     resume: bool = opt(False, "go on with the run in --out, with its options")
@@ -401,11 +402,8 @@ def train(config, losses=dkdm_loss):
     generator = teacher.generator(config.seed)
     pool = Pool(pool_size(config, config.T), teacher.image_shape, config.T, teacher.num_classes,
                 config.label_dropout, generator)
-
-    def take_step(rate, decay):
-        return training_step(student, teacher, pool, ema, optimizer, rate, decay, config, generator,
-                             losses)
-
+    take_step = partial(training_step, student, teacher, pool, ema, optimizer, config=config,
+                        generator=generator, losses=losses)
     if config.graph:
         take_step = teachers.captured(take_step, student.net, generator)
     parts = {"student": student.net, "ema": ema.net, "optimizer": optimizer}

@@ -739,19 +739,19 @@ def captured(step, net, generator):
     """step as a CapturedStep. UserError where that cannot be."""
     recomputes = any(getattr(part, "gradient_checkpointing", False) for part in net.modules())
     if generator.device.type != "cuda" or processes()[1] > 1 or recomputes:
-        raise UserError("--graph needs a GPU, one process, and a network that keeps its "
-                        "activations (above 200 M parameters, pipelines' do not): leave it out")
+        raise UserError("--graph needs a GPU, one process, and a network whose backward pass "
+                        "recomputes nothing, as pipelines above 200 M parameters do: leave it out")
     return CapturedStep(step, generator)
 
 
 class CapturedStep:
-    """A training step, step(*numbers) -> losses, in one launch of a GPU.
+    """A training step, step(*numbers) -> losses, in one launch on a GPU.
 
-    Python takes ten times as long to launch a step's kernels one by one as the GPU to run them. So
-    the step is recorded as a CUDA graph, and later calls replay it. A number would stay what it was
-    when the step was recorded: step gets a tensor () instead, which each call fills. The first
-    WARM_UP calls are ordinary steps, on a stream of their own, as PyTorch asks for. Recording runs
-    nothing.
+    Python takes ten times as long to launch a step's kernels one by one as the GPU takes to run
+    them. So the step is recorded as a CUDA graph, and later calls replay it. A number would stay
+    what it was when the step was recorded: step gets a tensor () instead, which each call fills.
+    The first WARM_UP calls are ordinary steps, on a stream of their own, as PyTorch asks for.
+    Recording runs nothing. UserError if it fails.
     """
 
     WARM_UP = 3
@@ -763,20 +763,26 @@ class CapturedStep:
         self.calls += 1
         if self.calls == 1:
             self.numbers = [torch.zeros((), device=self.generator.device) for _ in numbers]
+            self.aside = torch.cuda.Stream()
         for kept, number in zip(self.numbers, numbers, strict=True):
             kept.fill_(number)
         if self.calls <= self.WARM_UP:
-            here, aside = torch.cuda.current_stream(), torch.cuda.Stream()
-            aside.wait_stream(here)
-            with torch.cuda.stream(aside):
+            here = torch.cuda.current_stream()
+            self.aside.wait_stream(here)
+            with torch.cuda.stream(self.aside):
                 losses = self.step(*self.numbers)
-            here.wait_stream(aside)
+            here.wait_stream(self.aside)
             return losses
         if self.calls == self.WARM_UP + 1:
             self.graph = torch.cuda.CUDAGraph()
-            self.graph.register_generator_state(self.generator)
-            with torch.cuda.graph(self.graph):
-                self.losses = self.step(*self.numbers)
+            if torch.__version__ < "2.14":  # later ones find the generator themselves
+                self.graph.register_generator_state(self.generator)
+            try:
+                with torch.cuda.graph(self.graph):
+                    self.losses = self.step(*self.numbers)
+            except RuntimeError as error:
+                raise UserError(f"--graph cannot record the step ({one_line(error)}): leave it "
+                                "out") from None
         self.graph.replay()
         return self.losses.clone()  # the next replay writes over them
 

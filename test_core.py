@@ -1291,9 +1291,9 @@ def test_no_step_waits_for_a_gpu(tmp_path, short, monkeypatch, script, options):
     tiny(tmp_path / "t.pt")
     step = script.training_step
 
-    def watched(*args):
+    def watched(*args, **named):
         with Waits():
-            return step(*args)
+            return step(*args, **named)
 
     with pytest.raises(AssertionError), Waits():
         torch.ones(2).sum().item()
@@ -1309,14 +1309,12 @@ class Recorder(TorchDispatchMode):
 
     def __init__(self):
         super().__init__()
-        self.steps, self.generators, self.replays = [], [], 0
+        self.steps, self.replays = [], 0
 
     def register_generator_state(self, generator):
-        self.generators.append(generator)
+        """What torch < 2.14 asks for."""
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        if drawn := (kwargs or {}).get("generator"):
-            assert any(drawn.get_state().equal(known.get_state()) for known in self.generators)
         out = function(*args, **(kwargs or {}))
         self.steps.append((function, args, kwargs or {}, out))
         return out
@@ -1331,14 +1329,23 @@ class Recorder(TorchDispatchMode):
                     old.copy_(new)
 
 
-def check_replays(folder, monkeypatch, train, config):
-    """A run of config whose step is recorded and replayed is, to the last bit, one that is not."""
-    graphs, config = [], dataclasses.replace(config, graph=True)
+def stand_in(monkeypatch):
+    """Puts Recorders in the place of CUDA graphs; the list to which each new one is added."""
+    graphs = []
     monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: graphs.append(Recorder()) or graphs[-1])
     monkeypatch.setattr(torch.cuda, "graph", lambda graph: graph)
     monkeypatch.setattr(torch.cuda, "Stream", Mock)
     monkeypatch.setattr(torch.cuda, "current_stream", Mock)
     monkeypatch.setattr(torch.cuda, "stream", lambda _: contextlib.nullcontext())
+    return graphs
+
+
+def check_replays(folder, monkeypatch, train, config):
+    """A run of config whose step is recorded and replayed is, to the last bit, one that is not.
+
+    The step gets its rates as tensors in both.
+    """
+    graphs, config = stand_in(monkeypatch), dataclasses.replace(config, graph=True)
 
     def left(name, captured, **more):
         monkeypatch.setattr(teachers, "captured", captured)
@@ -1346,7 +1353,7 @@ def check_replays(folder, monkeypatch, train, config):
         saved = teachers.read(folder / name / "last.pt")
         for row in saved["log"]:
             row.pop("images_per_s")
-        return teachers.sha256([saved[part] for part in ("ema", "processes", "log")])
+        return teachers.sha256([saved[part] for part in sorted(saved.keys() - {"config", "given"})])
 
     def replayed(step, net, generator):
         return teachers.CapturedStep(step, generator)
@@ -1372,7 +1379,7 @@ def check_replays(folder, monkeypatch, train, config):
     (boot, {}), (boot, {"guidance": (1.0, 4.0), "times": "all"}), (dkdm, {"student": "nano"})])
 def test_a_step_that_is_recorded_and_replayed_is_the_step_itself(
         tmp_path, short, monkeypatch, script, options):
-    """Noise, labels, dropout, rate and decay are new in each."""
+    """Noise, labels, dropout and rates are new in each."""
     tiny(tmp_path / "t.pt")
     check_replays(tmp_path, monkeypatch, script.train, tiny_config(script, tmp_path, **options))
 
@@ -1384,12 +1391,13 @@ def test_on_a_gpu_no_step_waits_and_a_graph_gives_the_same_losses(
     tiny(tmp_path / "t.pt")
     step, calls = script.training_step, []
 
-    def watched(*args):
+    def watched(*args, **named):
         calls.append(args)  # the first copies tables to the GPU
         torch.cuda.set_sync_debug_mode("default" if len(calls) == 1 else "error")
-        losses = step(*args)
-        torch.cuda.set_sync_debug_mode("default")
-        return losses
+        try:
+            return step(*args, **named)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
 
     monkeypatch.setattr(script, "training_step", watched)
     config, logs = tiny_config(script, tmp_path, device="cuda"), []
@@ -1398,7 +1406,7 @@ def test_on_a_gpu_no_step_waits_and_a_graph_gives_the_same_losses(
         script.train(dataclasses.replace(config, graph=graph, out=out))
         logs.append(logged(out))
         calls.clear()
-    np.testing.assert_allclose(*logs, rtol=0.01)
+    np.testing.assert_allclose(*logs, rtol=0.01, atol=1e-4)
 
 
 @pytest.mark.parametrize("script", [boot, dkdm])
@@ -1406,6 +1414,23 @@ def test_graph_is_for_a_gpu(tmp_path, short, script):
     tiny(tmp_path / "t.pt")
     with pytest.raises(UserError, match="--graph needs a GPU"):
         script.train(tiny_config(script, tmp_path, graph=True))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_step_that_cannot_be_recorded_is_said_to_be_so(monkeypatch):
+    stand_in(monkeypatch)
+    calls = []
+
+    def step(rate):
+        calls.append(rate)
+        if len(calls) == 4:
+            raise RuntimeError("not permitted\nwhen stream is capturing")
+        return rate
+
+    captured = teachers.CapturedStep(step, torch.Generator())
+    assert [captured(k).item() for k in range(3)] == [0, 1, 2]
+    with pytest.raises(UserError, match="cannot record .*not permitted when stream"):
+        captured(3)
 
 
 @pytest.mark.parametrize(("made", "options", "t_max"), [
@@ -1507,12 +1532,12 @@ def stop(script, config, where):
                             "filling": (dkdm.Pool, "advance", 1)}[where]
     call, calls = getattr(module, name), []
 
-    def stopping(*args):
+    def stopping(*args, **named):
         if where != "save" or args[1].name == "last.pt":
             calls.append(1)
         if len(calls) == number:
             raise KeyboardInterrupt
-        return call(*args)
+        return call(*args, **named)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(module, name, stopping)

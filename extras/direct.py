@@ -53,9 +53,7 @@ def train(config):
     noise, labels, images = (x if x is None else x.to(device) for x in pairs(config))
 
     def losses(student, teacher, xi, t, s, c, w, config):
-        # xi's first numbers choose the pairs, so that all draws are boot.py's and a run can resume
-        u = torch.special.ndtr(xi.flatten(1)[:, 0])  # uniform over [0, 1]
-        rows = (u * len(noise)).long().clamp(max=len(noise) - 1)
+        rows = torch.randint(len(noise), (len(xi),), device=noise.device)
         c = None if labels is None else labels[rows]
         y = student(noise[rows], torch.full_like(t, config.t_min), c, w)
         loss = F.mse_loss(y, images[rows])

@@ -4,8 +4,9 @@
     python -m extras.speed --against HEAD~1    training here and at another revision
     python -m extras.speed --peers FOLDER      ratios; FOLDER holds clones of guided-diffusion, DiT
                                                and DKDM; pip install timm pytorch-fid
-    python -m extras.speed --gpu steps         steps on a GPU, one by one and as CUDA graphs
+    python -m extras.speed --gpu steps         steps on a GPU, as they are and as CUDA graphs
     python -m extras.speed --gpu memory        networks of the papers' sizes; pip install diffusers
+                                               transformers
 
 Both sides take turns, each in a process of its own; medians are compared. Leave the machine alone.
 """
@@ -24,6 +25,7 @@ import tempfile
 import time
 import types
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -156,28 +158,33 @@ def new_step(script, teacher, batch, size="nano", graph=False):
     ema.net.requires_grad_(False)
     optimizer = torch.optim.Adam(student.net.parameters(), fused=True, capturable=graph)
 
-    def step(rate, decay):
-        return script.training_step(student, teacher, *state, ema, optimizer, rate, decay, config,
-                                    generator)
-
+    step = partial(script.training_step, student, teacher, *state, ema, optimizer, config=config,
+                   generator=generator)
     step = teachers.captured(step, student.net, generator) if graph else step
-    return student, optimizer, lambda: step(1e-4, 0.99)
+    return student, optimizer, partial(step, 1e-4, 0.01)
 
 
 def report(name, batch, step, count):
-    """Prints a row of a table: milliseconds of a step, images per second, MiB of a GPU."""
-    torch.cuda.reset_peak_memory_stats()
+    """Prints a row: milliseconds of a step, images per second, the peak since fresh_memory()."""
     ms = statistics.median(seconds(step, count)) * 1e3
     peak = torch.cuda.max_memory_allocated() / 2**20
     print(f"| {name} | {batch} | {ms:.1f} | {batch / ms * 1e3:.3g} | {peak:,.0f} |", flush=True)
 
 
+def fresh_memory():
+    """From now on the peak counts, of what is still in use."""
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+
+
 def steps_on_a_gpu():
-    """Prints rows for steps and calls one by one, and as CUDA graphs."""
+    """Prints rows for steps, launched kernel by kernel and as CUDA graphs, and for sampling."""
     print("| | batch | ms | images/s | MiB |\n|---|---|---|---|---|")
     teacher = teachers.load_teacher("cifar10", "cuda").in_precision("auto")
     for script, batches in ((boot, (8, 64, 256)), (dkdm, (16, 128, 256))):
         for batch, graph in itertools.product(batches, (False, True)):
+            step = None  # frees the last one
+            fresh_memory()
             step = new_step(script, teacher, batch, graph=graph)[2]
             if not graph:  # in a step, nothing may wait for the GPU
                 step()
@@ -188,7 +195,8 @@ def steps_on_a_gpu():
             report(f"{script.__name__}{', a CUDA graph' * graph}", batch, step, 100)
     student = boot.load_student("cifar10", "cuda")
     student.model = student.model.in_precision("auto")
-    x, c = torch.randn(256, 3, 32, 32, device="cuda"), torch.arange(256, device="cuda") % 10
+    x, c, step = torch.randn(256, 3, 32, 32).cuda(), torch.arange(256).cuda() % 10, None
+    fresh_memory()
     report("sampling, BOOT's one call", 256, lambda: boot.sample(student, x, c), 20)
     report("sampling, 50 calls", 256, lambda: teacher.ddim(x, 50, c), 5)
 
@@ -198,7 +206,7 @@ def memory_of_a_gpu():
     from extras.diffusers_teacher import DiffusersNet
     cuda = torch.device("cuda")
     total = torch.cuda.get_device_properties(cuda).total_memory
-    torch.cuda.set_per_process_memory_fraction(min(1, 24e9 / total))
+    torch.cuda.set_per_process_memory_fraction(min(1.0, 24e9 / total))
     print("| | batch | ms | images/s | MiB |\n|---|---|---|---|---|")
     linear = teachers.Schedule("linear", clip=False)
 
@@ -216,7 +224,7 @@ def memory_of_a_gpu():
             ("Stable Diffusion 1.5, BOOT", stable_diffusion, boot, 4, None),
             ("adm-imagenet64, BOOT", adm, boot, 32, None),
             ("adm-imagenet64, DKDM of adm-14m", adm, dkdm, 32, "adm-14m")):
-        torch.cuda.empty_cache()
+        fresh_memory()
         teacher = make().in_precision("auto")
         teacher.net.to(cuda).requires_grad_(False).eval()
         try:
@@ -280,7 +288,9 @@ def ours(work, size, batch):
     if work != "dkdm":
         return network_step(net, model.call, work, batch, torch.optim.Adam, fused=True)
     net.eval().requires_grad_(False)
-    return new_step(dkdm, model, batch, size, model.device.type == "cuda")[2]
+    step = new_step(dkdm, model, batch, size, model.device.type == "cuda")[2]
+    seconds(step, 2)  # a graph is recorded at the fourth call
+    return step
 
 
 def theirs(work, size, batch, folder, half):

@@ -177,10 +177,10 @@ def test_a_run_resumed_equals_one_never_stopped_and_leaves_a_teacher(tmp_path, s
 
     steps = iter(range(4))
 
-    def stopping(*args):
+    def stopping(*args, **named):
         if next(steps) == 3:
             raise KeyboardInterrupt
-        return step(*args)
+        return step(*args, **named)
 
     monkeypatch.setattr(train_teacher, "training_step", stopping)
     with pytest.raises(KeyboardInterrupt):

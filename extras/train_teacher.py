@@ -17,6 +17,7 @@ import dataclasses
 import math
 import time
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
@@ -173,7 +174,7 @@ def hybrid_loss(out, image, x, noise, i, schedule, predicts):
     return simple, vlb.flatten(1).mean(1) / math.log(2)
 
 
-def training_step(model, ema, images, labels, optimizer, rate, decay, config, generator):
+def training_step(model, ema, images, labels, optimizer, rate, share, config, generator):
     """One step on random images: changes model, ema and optimizer; returns both losses (2,)."""
     B, device, schedule = config.batch, generator.device, model.schedule
     rows = torch.randint(len(images), (B,), generator=generator, device=device)
@@ -193,7 +194,7 @@ def training_step(model, ema, images, labels, optimizer, rate, decay, config, ge
     simple, vlb = simple.mean(), vlb.mean()
     loss = simple + 0.001 * schedule.T * vlb  # the sum over T indices
     logged = torch.stack([simple, vlb]).detach()
-    update(model, ema, optimizer, loss, logged, rate, decay)
+    update(model, ema, optimizer, loss, logged, rate, share)
     return logged
 
 
@@ -229,7 +230,7 @@ class Config(teachers.RunOptions):
     device: str = opt("auto", "auto, cpu, cuda, cuda:N or mps")
     precision: str = opt("auto", "fp32, bf16 (autocast), or auto: bf16 where it pays",
                          choices=("auto", "fp32", "bf16"))
-    graph: bool = opt(False, "on a GPU: launch each step at once, as a CUDA graph (untried)")
+    graph: bool = opt(False, "on a GPU: launch each step as one CUDA graph (untried)")
     out: str = opt("", "run folder (default: runs/teacher-NAME, of the data)")
     resume: bool = opt(False, "go on with the run in --out, with its options")
 
@@ -267,10 +268,8 @@ def train(config):
     optimizer = torch.optim.Adam(net.parameters(), config.lr, betas=(0.9, 0.99), fused=True,
                                  capturable=config.graph)
     generator = model.generator(config.seed)
-
-    def take_step(rate, decay):
-        return training_step(model, ema, images, labels, optimizer, rate, decay, config, generator)
-
+    take_step = partial(training_step, model, ema, images, labels, optimizer, config=config,
+                        generator=generator)
     if config.graph:
         take_step = teachers.captured(take_step, net, generator)
     parts = {"net": net, "ema": ema.net, "optimizer": optimizer}
