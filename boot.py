@@ -359,7 +359,7 @@ def train(config, losses=losses):
     take_step = partial(training_step, student, teacher, ema, optimizer, config=config,
                         generator=generator, losses=losses)
     if config.graph:
-        take_step = teachers.captured(take_step, student.net, generator)
+        take_step = student.model.captured(take_step, generator)
     parts = {"student": student.net, "ema": ema.net, "optimizer": optimizer}
     given = {"the teacher": teacher.checkpoint("teacher", {}), "the loss": losses.__qualname__}
     folder, log, save_run = teachers.open_run(config, generator, given, parts)

@@ -435,6 +435,16 @@ class DiffusionModel:
                 bf16 = any(can.get(key) for key in ("avx512_bf16", "amx_bf16", "sve_bf16"))
         return dataclasses.replace(self, bf16=bf16)
 
+    def captured(self, step, generator):
+        """step, which trains this network, as a CapturedStep. UserError where that cannot be."""
+        parts = self.net.modules()
+        recomputes = any(getattr(part, "gradient_checkpointing", False) for part in parts)
+        if self.device.type != "cuda" or processes()[1] > 1 or recomputes:
+            raise UserError("--graph needs a GPU, one process, and a network of which the backward "
+                            "pass recomputes nothing (it does in pipelines above 200 M parameters)"
+                            ": leave it out")
+        return CapturedStep(step, generator)
+
     def checkpoint(self, method, config):
         """A plain dict of all that sampling and scoring need; method: "teacher", "dkdm", "boot"."""
         return {"arch": self.net.arch, "arch_args": self.net.arguments,
@@ -733,15 +743,6 @@ def average_gradients(parameters, losses):
             dist.all_reduce(joined)
             torch.nn.utils.vector_to_parameters(joined / count, waiting)
             waiting = []
-
-
-def captured(step, net, generator):
-    """step as a CapturedStep. UserError where that cannot be."""
-    recomputes = any(getattr(part, "gradient_checkpointing", False) for part in net.modules())
-    if generator.device.type != "cuda" or processes()[1] > 1 or recomputes:
-        raise UserError("--graph needs a GPU, one process, and a network whose backward pass "
-                        "recomputes nothing, as pipelines above 200 M parameters do: leave it out")
-    return CapturedStep(step, generator)
 
 
 class CapturedStep:

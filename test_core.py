@@ -1348,17 +1348,17 @@ def check_replays(folder, monkeypatch, train, config):
     graphs, config = stand_in(monkeypatch), dataclasses.replace(config, graph=True)
 
     def left(name, captured, **more):
-        monkeypatch.setattr(teachers, "captured", captured)
+        monkeypatch.setattr(DiffusionModel, "captured", captured)
         train(dataclasses.replace(config, out=str(folder / name), **more))
         saved = teachers.read(folder / name / "last.pt")
         for row in saved["log"]:
             row.pop("images_per_s")
         return teachers.sha256([saved[part] for part in sorted(saved.keys() - {"config", "given"})])
 
-    def replayed(step, net, generator):
+    def replayed(model, step, generator):
         return teachers.CapturedStep(step, generator)
 
-    plain = left("plain", lambda step, *_: lambda *numbers: step(*map(torch.tensor, numbers)))
+    plain = left("plain", lambda _, step, generator: lambda *rates: step(*map(torch.tensor, rates)))
     assert not graphs and plain == left("replayed", replayed)
     assert [graph.replays for graph in graphs] == [config.steps - 3]
     replace, saves = os.replace, []

@@ -157,10 +157,10 @@ def new_step(script, teacher, batch, size="nano", graph=False):
     ema = copy.deepcopy(student)
     ema.net.requires_grad_(False)
     optimizer = torch.optim.Adam(student.net.parameters(), fused=True, capturable=graph)
-
     step = partial(script.training_step, student, teacher, *state, ema, optimizer, config=config,
                    generator=generator)
-    step = teachers.captured(step, student.net, generator) if graph else step
+    if graph:
+        step = (student.model if script is boot else student).captured(step, generator)
     return student, optimizer, partial(step, 1e-4, 0.01)
 
 

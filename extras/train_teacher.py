@@ -271,7 +271,7 @@ def train(config):
     take_step = partial(training_step, model, ema, images, labels, optimizer, config=config,
                         generator=generator)
     if config.graph:
-        take_step = teachers.captured(take_step, net, generator)
+        take_step = model.captured(take_step, generator)
     parts = {"net": net, "ema": ema.net, "optimizer": optimizer}
     given = {"the data": [images, labels]}
     folder, log, save_run = teachers.open_run(config, generator, given, parts)
