@@ -134,7 +134,7 @@ def new_student(teacher, t_min, t_max, guidance=(1.0,), init="teacher"):
     """An untrained Student: at t_max the unguided teacher, and nearly so at all other t.
 
     It has the teacher's network and weights, but for the time embedding e(t), which starts as
-    e(t_max) + START (e(t) - e(t_max)): asked at t itself, the teacher makes garbage of pure noise.
+    e(t_max) + START (e(t) - e(t_max)): asked at t itself, the teacher turns noise into garbage.
     For a range of scales, w is embedded like the time and added through a layer that starts at 0.
     init: "teacher", or "random" for random weights, which the paper does not do.
     """

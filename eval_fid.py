@@ -97,12 +97,12 @@ def precision_recall(ref, samples, k=3, block=1000):
     return covered(samples, ref), covered(ref, samples)
 
 
-def kernel_distance(ref, samples, subsets=100, size=1000, seed=0):
+def kernel_distance(ref, samples, subsets=100, size=1000):
     """KID: the unbiased squared MMD with the kernel (x . y / d + 1)^3, a float.
 
     ref (M, d), samples (N, d): features. Mean over `subsets` draws of up to `size` points of each.
     """
-    rng, d, total = np.random.default_rng(seed), ref.shape[1], 0.0
+    rng, d, total = np.random.default_rng(0), ref.shape[1], 0.0
     m = min(size, len(ref), len(samples))
     for _ in range(subsets):
         x = ref[rng.choice(len(ref), m, replace=False)].double()

@@ -870,7 +870,7 @@ def open_run(config, generator, given, shared, own=None):
         return folder, log, save_run
     saved = read_run(folder)
     asked_now = asked | given | {"processes": count}
-    was = saved["config"] | saved.get("given", {}) | {
+    was = saved["config"] | saved["given"] | {
         "out": config.out, "processes": len(saved["processes"])}
     differ = [f"{name} was {was.get(name)} and is {new}" for name, new in asked_now.items()
               if was.get(name) != new]
@@ -1050,13 +1050,6 @@ class ConvertOptions(Options):
     null_class: bool = opt(False, "the last row of a pipeline's label table is \"no class\"")
 
 
-def convert(config):
-    """Writes config.source as a checkpoint with weights in half precision to config.out."""
-    from extras import convert
-    one_process()
-    convert.convert(config)
-
-
 def main():
     command, *arguments = sys.argv[1:] or [""]
     if command == "list":
@@ -1065,7 +1058,8 @@ def main():
     elif command == "sample":
         sample(SampleOptions.parse(arguments))
     elif command == "convert":
-        convert(ConvertOptions.parse(arguments))
+        from extras import convert
+        convert.convert(ConvertOptions.parse(arguments))
     elif command in ("-h", "--help"):
         print(__doc__)
     else:

@@ -1230,7 +1230,7 @@ def test_both_scripts_have_one_loop_and_one_update():
         assert one == other
     one, other = (inspect.getsource(script.train).partition("recent, since")[2].partition("ret")[0]
                   for script in (boot, dkdm))
-    assert one.replace("BOOT", "DKDM").replace("teacher, ema", "teacher, pool, ema") == other
+    assert "take_step" in one and one.replace("BOOT", "DKDM") == other
 
 
 @pytest.mark.parametrize("script", [boot, dkdm])
@@ -1409,14 +1409,6 @@ def test_on_a_gpu_no_step_waits_and_a_graph_gives_the_same_losses(
     np.testing.assert_allclose(*logs, rtol=0.01, atol=1e-4)
 
 
-@pytest.mark.parametrize("script", [boot, dkdm])
-def test_graph_is_for_a_gpu(tmp_path, short, script):
-    tiny(tmp_path / "t.pt")
-    with pytest.raises(UserError, match="--graph needs a GPU"):
-        script.train(tiny_config(script, tmp_path, graph=True))
-    assert not (tmp_path / "run").exists()
-
-
 def test_a_step_that_cannot_be_recorded_is_said_to_be_so(monkeypatch):
     stand_in(monkeypatch)
     calls = []
@@ -1483,8 +1475,6 @@ def test_a_copy_of_the_teacher_predicts_v_on_the_whole_chain(tmp_path, short, ma
     assert (model.predicts, model.schedule.T, model.stride, model.learned_sigma) == ("v", 40, 1, 1)
     for name, weight in net.state_dict().items():
         torch.testing.assert_close(model.net.state_dict()[name], weight, rtol=0, atol=2e-6)
-    with pytest.raises(UserError, match="keeps the learned variance"):
-        dkdm.train(tiny_config(dkdm, tmp_path, **options, lambda_vlb=0.0))
 
 
 def test_iterative_mode_visits_the_chain_from_its_end(tmp_path, short):
@@ -1746,9 +1736,9 @@ BAD = {
         --teacher student.pt | boot.py --sample
         --teacher eps.pt | dkdm.py --teacher eps.pt --student same --predicts v
         --teacher t.pt --delta 0.98 | --t-min is 0.02, and must be from 1/1000 to --t-max 0.99 minus
-        --teacher t.pt --t-max 0.02 --t-min 0.99 | --t-min is 0.99
         --teacher t.pt --t-min 0.0005 --delta 0.1 | from 1/1000
         --teacher plain.pt --guidance 2 | --guidance
+        --teacher t.pt --graph --device cpu | --graph needs a GPU
         --teacher t.pt --out run | --resume
         --teacher t.pt --out folder | delete it if
         --resume --out nothing | no run to resume
@@ -1767,6 +1757,8 @@ BAD = {
         --teacher plain.pt --lambda-vlb 0.1 | --lambda-vlb
         --teacher plain.pt --label-dropout 0.3 | --label-dropout
         --teacher t.pt --student same | which predicts v: give another
+        --teacher t.pt --student same --predicts eps --lambda-vlb 0 | keeps the learned variance
+        --teacher t.pt --graph --device cpu | --graph needs a GPU
         --teacher t.pt --mode shuffled --rho 0.9 | no --rho
         --teacher t.pt --mode iterative --fill strided | leave --fill out
         --teacher t.pt --mode shuffled --fill strided | one image's
@@ -1778,7 +1770,6 @@ BAD = {
         sample t.pt --sampler ddpm --steps 2000 | 2000 DDPM steps
         sample t.pt --t-max 0.9 | go together
         sample t.pt --t-max 0.02 --t-min 0.9 | must be above
-        sample t.pt --t-max 0.5 --t-min 0.5 --sampler dpm | must be above
         sample t.pt --t-max 0.5 --t-min 0.0005 | at least 1/1000
         convert t.pt --out t.pt | give a new file
         convert bare.pt --arch cifar10 --out x.pt | with the keys""",

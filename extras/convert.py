@@ -20,6 +20,7 @@ from teachers import ARCHITECTURES, DESCRIPTION, NAMED, UserError, one_line
 
 def convert(config):
     """Writes config.source as a checkpoint with weights in half precision to config.out."""
+    teachers.one_process()
     source, out, prompts = config.source, Path(config.out), config.prompts
     if out.exists() or not out.parent.is_dir():
         raise UserError(f"--out {out}: give a new file, in a folder that exists")

@@ -55,7 +55,7 @@ def settings(part, fits):
     return found
 
 
-def number(config, key, default=None, most=math.inf):
+def number(config, key, default, most=math.inf):
     """A setting, or its default, as a float. UserError unless it is a number in (0, most]."""
     value = config.get(key, default)
     demand(isinstance(value, int | float) and 0 < value <= most,

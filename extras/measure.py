@@ -27,7 +27,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
 from tqdm import tqdm
 
 import boot
@@ -88,15 +87,12 @@ def floor(config):
     teacher = teachers.load_teacher(config.teacher, config.device)
     run = boot.Config(config.teacher, solver=config.solver, delta=config.delta, seed=config.seed,
                       guidance=(config.guidance or 1.0,), compare=config.n).fitted(teacher)
-    times = [run.t_min]  # the student's hops: from min(s + delta, t_max) to s
-    while times[-1] < run.t_max:
-        times.append(min(times[-1] + run.delta, run.t_max))
 
-    def hops(xi, c, w):
+    def hops(xi, c, w):  # the student's: from min(s + delta, t_max) to s
         t = torch.full((len(xi),), run.t_max, device=xi.device)
-        y = teacher.x0(xi, t, c, w)
-        for time in times[-2::-1]:
-            s = torch.full_like(t, time)
+        y = boot.boundary_target(teacher, xi, t, c, w)
+        for k in reversed(range(boot.hops(run))):
+            s = torch.full_like(t, run.t_min + k * run.delta)
             y, t = boot.signal_ode_step(y, xi, t, s, teacher, run.solver, c, w), s
         return y
 
@@ -185,9 +181,11 @@ def noise(config):
     """
     teacher = teachers.load_teacher(config.teacher, config.device).in_precision("auto")
     images, labels = (x.to(teacher.device) for x in eval_fid.cifar10(config.data))
+    run = dkdm.Config(steps=config.n)  # for its learning rate and average
     net = copy.deepcopy(teacher.net).requires_grad_(True)
     student = dataclasses.replace(teacher, net=net, predicts="eps")
-    average = copy.deepcopy(net).requires_grad_(False)
+    ema = copy.deepcopy(student)
+    ema.net.requires_grad_(False)
     optimizer = torch.optim.Adam(net.parameters(), betas=(0.9, 0.99), fused=True)
     B, last, draw = 16, [], dict(generator=teacher.generator(config.seed), device=teacher.device)
     for k in tqdm(range(config.n), desc="a teacher of noise"):
@@ -200,17 +198,9 @@ def noise(config):
         with torch.no_grad():
             target = teacher.eps_form(x, i, c)
         loss = F.mse_loss(student.eps_form(x, i, c), target)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        for group in optimizer.param_groups:
-            group["lr"] = 1e-3 * min(1, (k + 1) / 100) * (1 + math.cos(math.pi * k / config.n)) / 2
-        optimizer.step()
-        for mean, weight in zip(average.parameters(), net.parameters(), strict=True):
-            mean.lerp_(weight.detach(), 1 - min(0.995, (1 + k) / (10 + k)))
         last = [*last[-99:], loss.detach()]
-    made = dataclasses.replace(student, net=average).checkpoint("teacher", {})
-    teachers.save(config.out, made)
+        dkdm.update(student, ema, optimizer, loss, last[-1], *dkdm.rates(k, run))
+    teachers.save(config.out, ema.checkpoint("teacher", {}))
     return {"error": torch.stack(last).mean().item()}
 
 

@@ -4,11 +4,10 @@
     python -m extras.plot runs/boot-cifar10 --out run.png
     python -m extras.plot runs/short runs/boot-cifar10 runs/long --out compute.png
     python -m extras.plot --film runs/boot-cifar10 --out film.png
-    python -m extras.plot --page docs/results.md --out calls.png
 
 Left: each loss in log.csv. Right, for runs of boot.py: the MSE to the teacher's 50-step images at
 each save. Minutes are the images learned from, divided by the speed in log.csv: training alone.
---film stacks the pictures of one run of boot.py, and --page plots a table's scores by calls.
+--film stacks the pictures of one run of boot.py.
 """
 
 import json
@@ -30,7 +29,6 @@ class Config(teachers.Options):
     runs: tuple = opt((), "run folders of boot.py, dkdm.py or extras.train_teacher", type=str,
                       nargs="*", positional=True)
     film: str = opt("", "run folder of boot.py, whose pictures to stack instead")
-    page: str = opt("", "page whose table of network calls and FID-cifar10net to plot instead")
     out: str = opt("plot.png", "the picture to write")
 
 
@@ -99,47 +97,6 @@ def film(folder, out):
     teachers.save_grid(out, torch.cat(rows) / 127.5 - 1, 8, steps)
 
 
-def read_scores(page):
-    """[(row's name, network calls, FID-cifar10net)] of the first table that has both. UserError."""
-    columns, scores = None, []
-    for line in Path(page).read_text().splitlines():
-        cells = [cell.strip(" *") for cell in line.strip("|").split("|")]
-        if "network calls" in cells and "FID-cifar10net@5000" in cells:
-            columns = [cells.index(name) for name in ("network calls", "FID-cifar10net@5000")]
-        elif columns and not line.startswith("|"):
-            break
-        elif columns and "---" not in line:
-            try:
-                scores.append((cells[0], *(float(cells[k]) for k in columns)))
-            except (ValueError, IndexError):
-                raise UserError(f"{page}: a number is missing in {line}") from None
-    if not scores:
-        raise UserError(f"{page} has no table of network calls and FID-cifar10net@5000")
-    return scores
-
-
-def plot_scores(config):
-    """Writes config.out: both axes are logarithmic, the student is a star."""
-    plt, scores = pyplot(), read_scores(config.page)
-    figure, ax = plt.subplots(figsize=(6.5, 4.2), layout="constrained")
-    for label, marker in (("teacher, DDIM", "o-"), ("teacher, DPM-Solver++", "s-"),
-                          ("student", "*")):
-        solver = "DPM" if "DPM" in label else "teacher" if "DDIM" in label else "student"
-        points = [(calls, score) for name, calls, score in scores
-                  if solver == ("DPM" if "DPM" in name else name.split(",")[0])]
-        ax.plot(*zip(*points, strict=True), marker, label=label,
-                markersize=18 if marker == "*" else 6)
-    ax.set(xscale="log", yscale="log", xlabel="network calls an image",
-           ylabel="FID-cifar10net@5000, lower is better")
-    ax.set_xticks([1, 2, 5, 10, 20, 50, 100], [1, 2, 5, 10, 20, 50, 100])
-    ax.set_yticks([0.2, 0.5, 1, 2, 5], [0.2, 0.5, 1, 2, 5])
-    ax.minorticks_off()
-    ax.grid(alpha=0.3)
-    ax.legend()
-    teachers.write(config.out, lambda file: figure.savefig(file, dpi=120, format="png"))
-    plt.close(figure)
-
-
 def plot(config):
     """Writes config.out. UserError for a folder without a log, or an --out of unknown format."""
     plt = pyplot()
@@ -162,24 +119,19 @@ def plot(config):
     for ax in axes.flat:
         ax.grid(alpha=0.3, which="both")
         ax.legend()
-    try:
-        kind = Path(config.out).suffix[1:] or "png"
-        teachers.write(config.out, lambda file: figure.savefig(file, dpi=120, format=kind))
-    except UserError:
-        raise
-    except ValueError as error:
-        raise UserError(f"--out {config.out}: {one_line(error)}") from None
+    kind, known = Path(config.out).suffix[1:] or "png", figure.canvas.get_supported_filetypes()
+    if kind not in known:
+        raise UserError(f"--out {config.out}: the formats are {', '.join(known)}")
+    teachers.write(config.out, lambda file: figure.savefig(file, dpi=120, format=kind))
     plt.close(figure)
 
 
 def main():
     config = Config.parse()
-    if (config.runs != ()) + bool(config.film) + bool(config.page) != 1:
-        raise UserError("name run folders, or --film, or --page")
+    if bool(config.runs) == bool(config.film):
+        raise UserError("name run folders, or --film")
     if config.film:
         film(config.film, config.out)
-    elif config.page:
-        plot_scores(config)
     else:
         plot(config)
     print(f"Wrote {config.out}")
