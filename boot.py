@@ -327,7 +327,7 @@ class Config(teachers.RunOptions):
         start = (schedule.alphas_cumprod >= 65**-2).sum().item() / schedule.T
         fitted = dataclasses.replace(self, t_max=self.t_max or round(start, 2),
                                      guidance=self.guidance or (1.0,))
-        if not 1 / schedule.T <= self.t_min <= fitted.t_max - self.delta:
+        if not 1 / schedule.T <= self.t_min <= fitted.t_max - self.delta + 1e-6:  # for rounding
             raise UserError(f"--t-min is {self.t_min}, and must be from 1/{schedule.T} to --t-max "
                             f"{fitted.t_max} minus --delta {self.delta}")
         if fitted.guidance != (1.0,) and teacher.null_label is None:
@@ -379,8 +379,7 @@ def train(config, losses=losses):
             progress.set_description(f"BOOT, MSE {mse:.4f}")
 
     start = log[-1]["step"] if log else 0
-    if start == 0 or not (folder / "student.pt").is_file():
-        save()
+    save()  # also when resuming: the student may have been deleted
     if start == 0:
         picture(0)
     recent, since, save_every = [], time.monotonic(), math.ceil(config.steps / SAVES)

@@ -171,15 +171,16 @@ FILL = {"paper": shuffle_denoise, "strided": strided_denoise}
 # The student
 
 
-def new_student(teacher, size, predicts, learned_sigma):
+def new_student(teacher, size, predicts, learned_sigma, no_class):
     """A DiffusionModel like the teacher, with a network of the named size and random weights.
 
+    no_class: whether a teacher's labels get "no class" besides.
     Size "same": the teacher's own network with its weights, which is to predict something else.
     """
     if size == "same":
         net = copy.deepcopy(teacher.net).requires_grad_(True)
         return dataclasses.replace(teacher, net=net, predicts=predicts)
-    rows = teacher.num_classes if teacher.null_label is None else teacher.num_classes + 1
+    rows = None if teacher.num_classes is None else teacher.num_classes + no_class
     net = new_network(size, teacher.image_shape, rows, learned_sigma).to(teacher.device)
     return dataclasses.replace(teacher, net=net, predicts=predicts, learned_sigma=learned_sigma,
                                stride=1)
@@ -322,7 +323,7 @@ class Config(teachers.RunOptions):
     mode: str = opt("dynamic", "where a batch comes from: dynamic, the pool; shuffled, one batch "
                     "of mixed indices; iterative, one batch at one index (section 3.3)",
                     choices=("dynamic", "shuffled", "iterative"))
-    rho: float = opt(0.4, "ratio of the pool's size to T times batch (rho)", 1e-6)
+    rho: float = opt(0.4, "ratio of the pool's size to T times batch (rho)", 1e-6, 1e4)
     fill: str = opt("paper", "how the pool is filled: paper, each entry by steps of its own; or "
                     "strided, in steps of two, 20 entries a path", choices=tuple(FILL))
     T: int = opt(100, "steps of the chain, a divisor of the teacher's, or all if it has fewer "
@@ -366,6 +367,8 @@ class Config(teachers.RunOptions):
                             f"{teacher.predicts}: give another --predicts")
         if self.student == "same" and teacher.learned_sigma and self.lambda_vlb == 0:
             raise UserError("--student same keeps the learned variance: leave --lambda-vlb out")
+        if self.student == "same" and teacher.null_label is not None and self.label_dropout == 0:
+            raise UserError('--student same keeps "no class": leave --label-dropout out')
         if pool_size(self, T) < 1:
             raise UserError(f"--rho {self.rho} leaves the pool empty: give at least {1 / T:g}")
         if self.fill == "strided" and self.mode != "iterative" and pool_size(self, T) <= 20:
@@ -393,7 +396,8 @@ def train(config, losses=dkdm_loss):
     config = config.fitted(whole)
     teacher = whole.respaced(config.T).in_precision(config.precision)
     torch.manual_seed(config.seed)  # initial weights
-    student = new_student(teacher, config.student, config.predicts, config.lambda_vlb > 0)
+    student = new_student(teacher, config.student, config.predicts, config.lambda_vlb > 0,
+                          config.label_dropout > 0)
     student.net.train(config.student != "same")  # a teacher's weights need no dropout
     ema = copy.deepcopy(student)
     ema.net.requires_grad_(False).eval()
@@ -441,8 +445,7 @@ def train(config, losses=dkdm_loss):
             teachers.save_grid(path, teacher.to_images(rows), 10, names)
 
     start = log[-1]["step"] if log else 0
-    if start == 0 or not (folder / "student.pt").is_file():
-        save()  # with the pool as noise: a run that is stopped now fills it again
+    save()  # at first with the pool as noise: a run that is stopped now fills it again
     if start == 0:
         if config.mode != "iterative":
             FILL[config.fill](pool, teacher, generator)
@@ -503,7 +506,8 @@ def main():
         print(f"  {i:4d}  {error:.6f}")
     print(f"  mean  {sum(errors.values()) / len(errors):.6f}")
     print(f"See {config.out}/summary.png; more: python teachers.py sample {config.out}/student.pt; "
-          f"in one step: python boot.py --teacher {config.out}/student.pt")
+          "in one step, unless it predicts noise: "
+          f"python boot.py --teacher {config.out}/student.pt")
 
 
 if __name__ == "__main__":

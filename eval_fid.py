@@ -424,16 +424,17 @@ def read_statistics(arrays, path, network):
     Files of ADM, EDM and clean-fid hold some, too. UserError for those of another network.
     """
     d, d_s = network.dimensions
+    found = {name: arrays[name] for name in STATISTICS if name in arrays}
     shapes = {"mu": (d,), "sigma": (d, d), "mu_s": (d_s,), "sigma_s": (d_s, d_s)}
-    found = {name: torch.from_numpy(arrays[name]).double() for name in shapes if name in arrays}
-    fits = str(arrays.get("network", network.sha256)) == network.sha256 and len(found) in (2, 4)
-    if not fits or any(x.shape != shapes[name] or not x.isfinite().all()
+    fits = str(arrays.get("network", network.sha256)) == network.sha256
+    fits &= len(found.keys() & shapes) in (2, 4) and np.size(arrays.get("count", 0)) == 1
+    shapes["features"] = (*found.get("features", np.zeros(1)).shape[:1], d)
+    if not fits or any(x.shape != shapes[name] or x.dtype.kind != "f" or not np.isfinite(x).all()
                        for name, x in found.items()):
         raise UserError(f"{path} has statistics that are not finite, or not of {network.name}'s "
                         f"{d} features: measure it again")
-    if "features" in arrays:
-        found["features"] = torch.from_numpy(arrays["features"]).float()
-    return found
+    found = {name: torch.from_numpy(x).double() for name, x in found.items()}
+    return found | {"features": found["features"].float()} if "features" in found else found
 
 
 def reference(config, network, device, size):
@@ -510,6 +511,15 @@ class Config(teachers.Options):
     device: str = opt("auto", "auto, cpu, cuda, cuda:N or mps")
     allow_few: bool = opt(False, "score fewer images than the features have dimensions")
     json: bool = opt(False, "print one JSON object instead of a line")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.inception_weights and self.features != "inception":
+            raise UserError(f"--features {self.features} takes no --inception-weights: leave them "
+                            "out")
+        if self.data != Config.data and (self.ref or self.features == "cifar10"):
+            raise UserError("--data is for the training images of --dataset, which --ref and "
+                            "--features cifar10 do without: leave it out")
 
 
 def score(config):

@@ -275,7 +275,7 @@ class DiffusionModel:
         k = self.schedule.T // T
         if k * T != self.schedule.T:
             raise UserError(f"a chain of {self.schedule.T} steps has no {T} evenly spaced ones: "
-                            "choose a divisor of it")
+                            "choose a divisor of it (of dkdm.py, by --T)")
         chain = self.schedule.respaced(range(k - 1, self.schedule.T, k))
         return dataclasses.replace(self, schedule=chain, stride=k * self.stride)
 
@@ -821,7 +821,11 @@ def read_run(folder):
     if not path.is_file():
         raise UserError(f"no run to resume in {folder}: leave --resume out to start one, after "
                         "deleting that folder if it exists")
-    return read(path)
+    saved = read(path)
+    if not isinstance(saved, dict) or not {"config", "given", "log", "processes"} <= saved.keys():
+        raise UserError(f"{path} is no last save of a run: resuming needs the file of that name "
+                        "that the run wrote")
+    return saved
 
 
 def open_run(config, generator, given, shared, own=None):

@@ -316,6 +316,13 @@ def test_every_weight_learns_in_bfloat16(tmp_path):
     assert 0 < error < 0.05  # it does compute in bfloat16
 
 
+def test_one_hop_may_take_the_whole_path(tmp_path):
+    """Though 0.9 - 0.8 is below 0.1 in floating point."""
+    teacher = teachers.load_teacher(tiny(tmp_path / "t.pt"))
+    for t_max, t_min, delta in ((0.9, 0.1, 0.8), (1.0, 0.1, 0.9), (0.99, 0.02, 0.97)):
+        assert boot.hops(boot.Config(t_max=t_max, t_min=t_min, delta=delta).fitted(teacher)) == 1
+
+
 @pytest.mark.parametrize("which", ["all", "hops"])
 def test_a_small_student_learns_the_exact_path_of_each_class_and_scale(which):
     """Measured over three seeds: 0.0015 at t_min, where it is 0.08 if told the middle scale, and
@@ -1500,6 +1507,9 @@ def test_teachers_without_no_class_are_not_asked_for_it(tmp_path, short):
     for script in (boot, dkdm):
         script.train(tiny_config(script, tmp_path, steps=2, out=f"{tmp_path}/{script.__name__}"))
     assert teachers.load_teacher(tmp_path / "dkdm/student.pt").null_label is None
+    tiny(tmp_path / "t.pt")  # this one knows it, but the student never sees it
+    dkdm.train(tiny_config(dkdm, tmp_path, steps=2, label_dropout=0.0))
+    assert teachers.load_teacher(tmp_path / "run/student.pt").null_label is None
 
 
 def logged(folder):
@@ -1744,6 +1754,7 @@ BAD = {
         --resume --out nothing | no run to resume
         --resume --out run --lr 0.5 | lr was 0.0007 and is 0.5
         --resume --out run | the teacher was SHA-256
+        --resume --out lost | no last save of a run
         --sample t.pt | teachers.py sample
         --sample student.pt --guidance 6 | guidance 1
         --sample student.pt --label 3 | has 3 classes
@@ -1758,6 +1769,7 @@ BAD = {
         --teacher plain.pt --label-dropout 0.3 | --label-dropout
         --teacher t.pt --student same | which predicts v: give another
         --teacher t.pt --student same --predicts eps --lambda-vlb 0 | keeps the learned variance
+        --teacher t.pt --student same --predicts eps --label-dropout 0 | keeps "no class"
         --teacher t.pt --graph --device cpu | --graph needs a GPU
         --teacher t.pt --mode shuffled --rho 0.9 | no --rho
         --teacher t.pt --mode iterative --fill strided | leave --fill out
@@ -1788,6 +1800,10 @@ BAD = {
         large.npz | 64 x 64
         images.npz --n 13 | 12 images
         images.npz | --allow-few
+        images.npz --data elsewhere | do without
+        images.npz --inception-weights x.pt | takes no --inception-weights
+        images.npz --allow-few --ref wide.npz | not of cifar10net's 128 features
+        images.npz --allow-few --ref words.npz | not of cifar10net's 128 features
         images.npz --allow-few --ref large.npz | 64 x 64
         images.npz --features inception | cannot download""",
 }
@@ -1822,6 +1838,8 @@ def bad_files(tmp_path, monkeypatch, short):
     tiny("eps.pt", predicts="eps")
     boot.train(tiny_config(boot, tmp_path, teacher=tiny("moved.pt"), steps=1))
     tiny("moved.pt", classes=5)  # another teacher in its place
+    Path("lost").mkdir()
+    Path("lost/last.pt").write_bytes(Path("run/student.pt").read_bytes())
 
     images = some_images()
     np.savez("images.npz", arr_0=images)
@@ -1830,6 +1848,9 @@ def bad_files(tmp_path, monkeypatch, short):
     Path("cut.npz").write_bytes(Path("images.npz").read_bytes()[:-2000])
     np.savez("first.npz", images=images.transpose(0, 3, 1, 2))
     np.savez("none.npz", arr_0=images[:0])
+    statistics = dict(mu=np.zeros(128), sigma=np.eye(128), features=np.zeros((9, 64)))
+    np.savez("wide.npz", **statistics)
+    np.savez("words.npz", **statistics | {"mu": np.array(["0"] * 128)})
     for name in ("folder/empty", "mixed", "deep", "moving"):
         Path(name).mkdir(parents=True)
     Image.fromarray(np.zeros((32, 32), np.uint16)).save("deep/a.png")

@@ -103,7 +103,8 @@ def draw(config):
         classes = (torch.arange(COLUMNS) * model.num_classes // COLUMNS).unique()
         images["classes"] = boot.sample(student, xi[:n].repeat_interleave(len(classes), 0),
                                         classes.repeat(n))
-        named = prompts_of(model) or (CIFAR10 if made_from.startswith("cifar10") else [])
+        of_cifar10 = made_from in teachers.NAMED and made_from.startswith("cifar10")
+        named = prompts_of(model) or (CIFAR10 if of_cifar10 else [])
         heads["classes"] = [textwrap.fill(named[k], 11) if named else f"class {k}"
                             for k in classes]
     if len(student.guidance) == 2:

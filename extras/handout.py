@@ -24,6 +24,7 @@ LEFT_OUT = ("extras/test_extras.py", "findings/piq-fid-of-itself.sh", "assets/bo
             "assets/dkdm_iterative.png", "assets/dkdm_shuffled.png", "assets/lab_vit.png")
 LATER = "This comes with the solutions."
 FOLDERS = "assets", "docs", "extras", "findings", "weights"
+FILES = "README.md", "LICENSE", "requirements.txt", ".gitignore"  # and all .py: no grades
 LABS = {
     "lab1": "boot.boundary_target", "lab2": "boot.signal_ode_step", "lab3": "boot.bootstrap_target",
     "lab4": "dkdm.Pool.advance", "lab5": "dkdm.dkdm_loss", "lab6": "eval_fid.frechet_distance",
@@ -43,21 +44,32 @@ class Config(teachers.Options):
     solutions: bool = opt(False, "put the bodies back into the copy, and the answers")
 
 
-def body(source, name):
-    """The lines after a function's docstring, a slice of source's lines, and their indentation.
+def find(source, name):
+    """The ast.FunctionDef of function "f" or "Class.f"; of several, the last, as in Python.
 
-    name: "f" or "Class.f".  UserError if there is none.
+    UserError if there is none.  SyntaxError or ValueError if source is no Python.
     """
     node = ast.parse(source)
     for part in name.split("."):
-        node = next((n for n in node.body if isinstance(n, ast.FunctionDef | ast.ClassDef)
-                     and n.name == part), None)
+        node = next((n for n in reversed(node.body)
+                     if isinstance(n, ast.FunctionDef | ast.ClassDef) and n.name == part), None)
         if node is None:
             raise UserError(f"there is no function {name}: name one like boot.losses, or a lab")
     if not isinstance(node, ast.FunctionDef):
         raise UserError(f"{name} is a class: name a function of it, like {name}.forward")
+    return node
+
+
+def body(source, name):
+    """The lines after a function's docstring, a slice of source's lines, and their indentation.
+
+    UserError if the body has no lines of its own.
+    """
+    node = find(source, name)
     first = node.body[0]
     start = first.lineno - 1 if ast.get_docstring(node) is None else first.end_lineno
+    if source.splitlines()[first.lineno - 1][:first.col_offset].strip():
+        raise UserError(f"the body of {name} stands behind its def: put it on a line of its own")
     return slice(start, node.end_lineno), first.col_offset
 
 
@@ -76,6 +88,8 @@ def make(config):
     if out.exists() != config.solutions:
         raise UserError(f"{out} does not exist: make the copy first" if config.solutions else
                         f"{out} exists: choose another --out, or add --solutions")
+    if any(out.resolve().is_relative_to(ROOT / folder) for folder in FOLDERS):
+        raise UserError(f"{out} is in a folder that is copied: choose another --out")
     changed = {}
     for given in config.names:
         module, _, name = LABS.get(given, given).partition(".")
@@ -88,9 +102,16 @@ def make(config):
         called = f"lab {given[3:]}" if given in LABS else given
         new = lines[rows] if config.solutions else [
             f'{" " * indent}raise NotImplementedError("write {called} {FIRST}")\n']
-        source = changed.get(file) or ((out if config.solutions else ROOT) / file).read_text()
+        theirs = (out if config.solutions else ROOT) / file
+        source = changed.get(file) or theirs.read_text("utf-8-sig")  # Notepad's mark left out
         lines = source.splitlines(keepends=True)
-        lines[body(source, name)[0]] = new
+        try:
+            lines[body(source, name)[0]] = new
+        except (SyntaxError, ValueError) as error:
+            if isinstance(error, UserError):
+                raise
+            raise UserError(f"{theirs} is no Python ({teachers.one_line(error)}): mend it, or make "
+                            "a new copy") from None
         changed[file] = "".join(lines)
 
     try:
@@ -100,7 +121,7 @@ def make(config):
                 if path.is_dir() and path.name in FOLDERS:
                     shutil.copytree(path, out / path.name,
                                     ignore=shutil.ignore_patterns("__pycache__"))
-                elif path.is_file() and not path.name.startswith(".") or path.name == ".gitignore":
+                elif path.suffix == ".py" or path.name in FILES:
                     shutil.copy(path, out)
             for page in ("README.md", *PAGES):
                 (out / page).write_text(without_outcomes((ROOT / page).read_text()))

@@ -137,8 +137,10 @@ def errors(config):
     teacher, model = (
         teachers.load_teacher(name, config.device).respaced(run.T).in_precision("auto")
         for name in (config.teacher, config.student))
-    if model.image_shape != (3, 32, 32) or model.num_classes not in (None, 10):
-        raise UserError(f"{config.student} is no model of CIFAR-10's images and classes")
+    fits = {(made.image_shape, made.num_classes) for made in (teacher, model)}
+    if fits not in ({((3, 32, 32), 10)}, {((3, 32, 32), None)}):
+        raise UserError(f"{config.teacher} and {config.student} are not both models of CIFAR-10's "
+                        "images, with its classes or without: name such models")
     by_index = dkdm.compare(model, teacher, run)
     images, labels = (part[:config.n] for part in eval_fid.cifar10(config.data, "test"))
     images, c = images / 127.5 - 1, None if model.num_classes is None else labels
@@ -156,11 +158,16 @@ def mix(config):
     """Writes config.out; returns how many images are real. UserError for other images."""
     arrays = eval_fid.read_arrays(config.images)
     images = torch.from_numpy(eval_fid.find_pixels(arrays, config.images)).permute(0, 3, 1, 2)
-    if images.shape[1:] != (3, 32, 32) or "arr_1" not in arrays:
-        raise UserError(f"{config.images} has no images of 3 x 32 x 32 with labels")
-    labels = torch.from_numpy(arrays["arr_1"])
+    labels = arrays.get("arr_1", np.zeros(0))
+    if images.shape[1:] != (3, 32, 32) or labels.shape != images.shape[:1] or (
+            labels.dtype.kind not in "iu"):
+        raise UserError(f"{config.images} has no images of 3 x 32 x 32 with a label each (arr_1)")
+    labels = torch.from_numpy(labels)
     real, real_labels = eval_fid.cifar10(config.data)
     n = round(config.share * len(images))
+    if n > len(real):
+        raise UserError(f"{config.data} has {len(real)} images, and --share {config.share} needs "
+                        f"{n}: lower it")
     rows = np.random.default_rng(config.seed).choice(len(real), n, replace=False)
     images[:n], labels[:n] = real[rows], real_labels[rows]
     write(config.out, images, labels)
@@ -177,9 +184,12 @@ def real(config):
 def noise(config):
     """Writes config.out, a copy of the teacher that learned its eps in n steps of 16 real images.
 
-    Returns the mean squared error of eps in the last 100 steps.
+    Returns the mean squared error of eps in the last 100 steps. UserError for other images.
     """
     teacher = teachers.load_teacher(config.teacher, config.device).in_precision("auto")
+    if (teacher.image_shape, teacher.null_label) != ((3, 32, 32), 10):
+        raise UserError(f"{config.teacher} is no model of CIFAR-10's images and classes that knows "
+                        '"no class": name another')
     images, labels = (x.to(teacher.device) for x in eval_fid.cifar10(config.data))
     run = dkdm.Config(steps=config.n)  # for its learning rate and average
     net = copy.deepcopy(teacher.net).requires_grad_(True)

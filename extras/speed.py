@@ -149,7 +149,8 @@ def new_step(script, teacher, batch, size="nano", graph=False):
         student = boot.new_student(teacher, config.t_min, config.t_max)
         student.net.eval()
     else:
-        student = dkdm.new_student(teacher, size, config.predicts, teacher.learned_sigma)
+        student = dkdm.new_student(teacher, size, config.predicts, teacher.learned_sigma,
+                                   config.label_dropout > 0)
         T = teacher.schedule.T
         state = dkdm.Pool(dkdm.pool_size(config, T), teacher.image_shape, T, teacher.num_classes,
                           config.label_dropout, generator),

@@ -173,6 +173,8 @@ def test_a_run_resumed_equals_one_never_stopped_and_leaves_a_teacher(tmp_path, s
     config, out, step = a_run(tmp_path), str(tmp_path / "other"), train_teacher.training_step
     model = teachers.load_teacher(str(train_teacher.train(config)))
     assert model.num_classes == model.null_label == 3 and model.image_shape == (3, 8, 8)
+    never = dataclasses.replace(config, label_dropout=0.0, steps=1, out=str(tmp_path / "never"))
+    assert teachers.load_teacher(train_teacher.train(never)).null_label is None
     assert (tmp_path / "run/samples/step_000006.png").is_file()
 
     steps = iter(range(4))
@@ -1159,6 +1161,33 @@ def test_a_handout_is_blank_and_the_solutions_put_everything_back(tmp_path):
         handout.make(config)
 
 
+def test_a_handout_has_no_grades_and_mends_what_is_python(tmp_path, monkeypatch):
+    whole = handout.Config(("lab2",), str(tmp_path / "copy"))
+    handout.make(whole)
+    handout.make(dataclasses.replace(whole, solutions=True))
+    (tmp_path / "copy/grades.csv").write_text("name,points")
+    monkeypatch.setattr(handout, "ROOT", tmp_path / "copy")
+    with pytest.raises(UserError, match="in a folder that is copied"):
+        handout.make(handout.Config(("lab2",), str(tmp_path / "copy/docs/other")))
+    config = handout.Config(("lab2",), str(tmp_path / "other"))
+    handout.make(config)
+    assert {path.name for path in (tmp_path / "copy").iterdir()} == {
+        "grades.csv", *(path.name for path in (tmp_path / "other").iterdir())}
+    monkeypatch.undo()
+
+    theirs, solutions = tmp_path / "other/boot.py", dataclasses.replace(config, solutions=True)
+    blank = theirs.read_text()
+    for broken, says in ((blank + "def broken(:", r"other/boot.py is no Python \(invalid syntax"),
+                         (blank + "def signal_ode_step(): pass\n", "behind its def")):
+        theirs.write_text(broken)
+        with pytest.raises(UserError, match=says):
+            handout.make(solutions)
+        assert theirs.read_text() == broken
+    theirs.write_text("\ufeff" + blank)
+    handout.make(solutions)
+    assert theirs.read_bytes() == (handout.ROOT / "boot.py").read_bytes()
+
+
 def test_several_labs_in_one_copy_come_with_their_order(tmp_path, capsys, monkeypatch):
     for names, said in ((["lab2"], False), (["lab1", "lab2", "lab8"], True)):
         out = str(tmp_path / names[-1])
@@ -1316,22 +1345,27 @@ def test_a_check_fails_for_a_mistake(tmp_path, monkeypatch, lab, right, wrong, s
 def test_every_submission_is_a_row_of_grades(tmp_path, monkeypatch, capsys):
     right = (handout.ROOT / "boot.py").read_text()
     line = "    return teacher.x0(xi, t_max, c, w)\n"
+    one_line = "def boundary_target(teacher, xi, t_max, c=None, w=1): " + line.strip()
     submissions = {
         "right": "import sys\nsys.exit()  # only the function is taken\n" + right.replace(
             line, "    print('hello')\n" + line),
         "wrong": right.replace(line, "    return teacher.x0(xi, t_max, c)\n"),
         "empty": "", "broken": right.replace(line, "    return teacher.x0(\n"),
-        "exits": right.replace(line, "    import os\n    os._exit(0)\n")}
+        "exits": right.replace(line, "    import os\n    os._exit(0)\n"),
+        "twice": right.replace(line, "    pass\n") + "\n\n" + one_line,
+        "marked": "\ufeff" + right, "latin": "# coding: latin-1\n# \u00e9\n" + right}
     for name, text in submissions.items():
         (tmp_path / name).mkdir()
-        (tmp_path / name / "boot.py").write_text(text)
+        (tmp_path / name / "boot.py").write_bytes(
+            text.encode("latin-1" if name == "latin" else "utf-8"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["grade.py", "lab1", *submissions, "missing"])
     grade.main()
     with open("grades.csv", newline="") as file:
         rows = {row.pop("submission"): row for row in csv.DictReader(file)}
     assert {name: row["points"] for name, row in rows.items()} == {
-        "right": "1", "wrong": "0", "empty": "0", "broken": "0", "exits": "0", "missing": "0"}
+        "right": "1", "wrong": "0", "empty": "0", "broken": "0", "exits": "0", "missing": "0",
+        "twice": "1", "marked": "1", "latin": "1"}
     for name, says in (("right", ""), ("wrong", "class c and scale w"), ("empty", "no function"),
                        ("broken", "SyntaxError"), ("exits", "ended before its checks"),
                        ("missing", "No such file")):
@@ -1631,6 +1665,23 @@ def test_errors_of_a_model_that_predicts_nothing_are_known(tmp_path, short):
     assert found["denoising loss"] == pytest.approx(np.mean(losses), rel=1e-4)
     itself = measure.errors(measure.Config("errors", path, path, **options))
     assert itself["error"] == 0 < found["error"]
+    small = test_core.tiny(tmp_path / "small.pt")
+    with pytest.raises(UserError, match="not both models of CIFAR-10"):
+        measure.errors(measure.Config("errors", small, path, **options))
+
+
+def test_a_teacher_of_noise_starts_as_its_teacher_and_learns(tmp_path):
+    """Its head said v: as noise that is wrong at first, and the error falls."""
+    net = vit.ViT(32, 4, 3, 48, 1, 2, num_classes=11)
+    path = test_core.tiny(tmp_path / "t.pt", net, classes=10, shape=(3, 32, 32))
+    found = [measure.noise(measure.Config("noise", path, n=n, out=str(tmp_path / f"{n}.pt"),
+                                          data=some_cifar10(tmp_path), device="cpu"))["error"]
+             for n in (10, 300)]
+    made = teachers.load_teacher(tmp_path / "300.pt")
+    assert made.predicts == "eps" and made.null_label == 10 and found[1] < 0.5 * found[0]
+    small = test_core.tiny(tmp_path / "small.pt")
+    with pytest.raises(UserError, match="no model of CIFAR-10's images"):
+        measure.noise(measure.Config("noise", small, out=str(tmp_path / "x.pt"), device="cpu"))
 
 
 def test_a_mixed_set_has_the_share_of_real_images_and_their_labels(tmp_path, capsys, monkeypatch):
@@ -1645,6 +1696,13 @@ def test_a_mixed_set_has_the_share_of_real_images_and_their_labels(tmp_path, cap
     assert np.array_equal(mixed["arr_0"][:4], some_images(30, 32)[rows])
     assert mixed["arr_1"].tolist() == [*(rows % 10), *range(104, 110)]
     assert np.array_equal(mixed["arr_0"][4:], made["arr_0"][4:])
+
+    np.savez(tmp_path / "short.npz", arr_0=made["arr_0"], arr_1=np.arange(9))
+    np.savez(tmp_path / "many.npz", arr_0=some_images(70, 32), arr_1=np.arange(70))
+    for name, says in (("short", "with a label each"), ("many", "lower it")):
+        assert says in test_core.refused(
+            capsys, "measure", "mix", "--images", str(tmp_path / f"{name}.npz"), "--share", "0.9",
+            "--data", data, "--out", "z.npz")
 
     test_core.run("measure", "real", "--n", 15, "--data", data, "--out", tmp_path / "y.npz")
     first = np.load(tmp_path / "y.npz")

@@ -256,7 +256,11 @@ def train(config):
     classes = None if labels is None else labels.max().item() + 1
     if classes == 1:  # as good as none
         classes = labels = None
-    shape, rows = tuple(images.shape[1:]), None if classes is None else classes + 1
+    if classes is None and config.label_dropout != Config.label_dropout:
+        raise UserError("--label-dropout needs images of several classes: leave it out")
+    # A network that never sees "no class" has no label for it, and so cannot be guided.
+    rows = None if classes is None else classes + (config.label_dropout > 0)
+    shape = tuple(images.shape[1:])
     tqdm.write(f"{len(images):,} images {shape}, {classes or 'no'} classes")
     torch.manual_seed(config.seed)  # initial weights
     net = new_network(config.network, shape, rows, learned_sigma=True).to(device).train()
@@ -286,9 +290,7 @@ def train(config):
         drawn = ema.in_parts(lambda xi, c: ema.ddim(xi, 50, c), xi, c)
         teachers.save_grid(folder / f"samples/step_{step:06d}.png", drawn)
 
-    if not log or not (folder / "teacher.pt").is_file():
-        save()
-
+    save()
     take_steps(config, folder, log, lambda step: take_step(*rates(step, config)), picture, save)
     return folder / "teacher.pt"
 
