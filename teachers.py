@@ -583,7 +583,10 @@ def load(name_or_path, device="cpu", about=None):
     if about or not isinstance(content, dict) or not wanted <= content.keys():
         from extras import foreign
         content = foreign.described(content, about, path)
-    return build(content, name_or_path, pick_device(device)), content
+    model = build(content, name_or_path, pick_device(device))
+    if model.pipeline:
+        model.pipeline.demand_folder()  # now, not after hours
+    return model, content
 
 
 def load_teacher(name_or_path, device="cpu"):
@@ -972,10 +975,10 @@ def draw_images(model, config, draw, source, how, size=None):
         some_c = None if c is None else c[k:k + size].to(model.device)
         with torch.no_grad():
             x = draw(next(noises).to(model.device), some_c, noises)
+        x = model.to_images(x).cpu()
         if not x.isfinite().all():  # as 8 bits they would look like black pictures
             raise UserError(f"the images of {source} are not finite, though its weights are: the "
                             "network overflows; try --precision fp32, or a smaller --guidance")
-        x = model.to_images(x).cpu()
         bare_latents = model.latents and model.pipeline is None
         images.append(x if out.suffix == ".png" or bare_latents else to_uint8(x))
     images, speed = torch.cat(images), n / (time.monotonic() - began)

@@ -1181,10 +1181,11 @@ def test_lab7_an_untrained_student_is_the_teacher_at_t_max(tmp_path):
 
 def test_a_run_from_before_an_option_is_not_resumed(tmp_path):
     saved, argv = dataclasses.asdict(boot.Config(steps=7)), ["--resume", "--out", str(tmp_path)]
-    torch.save({"config": saved}, tmp_path / "last.pt")
+    last = {"config": saved, "given": {}, "log": [], "processes": []}
+    torch.save(last, tmp_path / "last.pt")
     assert boot.Config.parse(argv).steps == 7
     del saved["times"]
-    torch.save({"config": saved}, tmp_path / "last.pt")
+    torch.save(last, tmp_path / "last.pt")
     with pytest.raises(UserError, match="script and version"):
         boot.Config.parse(argv)
 

@@ -52,9 +52,10 @@ def in_half(weights):
     found, kept = {}, []
     for name, w in weights.items():
         found[name] = half = w.half() if w.is_floating_point() else w
-        lost = (half.float() - w).abs()  # infinite above 65,504; all of it below 2**-25
-        if (lost > 2**-10 * w.abs().max()).any():
-            found[name] = w.float().clone()  # else a view takes the whole tensor to the file
+        exact = w.float()  # of eight bits, too, with which PyTorch does not compute
+        lost = (half.float() - exact).abs()  # infinite above 65,504; all of it below 2**-25
+        if (lost > 2**-10 * exact.abs().max()).any():
+            found[name] = exact.clone()  # else a view takes the whole tensor to the file
             kept.append(name)
     if kept:
         print(f"in single precision, as half precision cannot hold them: {some(kept)}")

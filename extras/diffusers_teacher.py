@@ -23,6 +23,7 @@ BOOT (one of DKDM learns a label table of its own, so it keeps the prompts it wa
 import contextlib
 import functools
 import importlib
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def library():
         raise UserError(f"pipelines of diffusers need more packages ({one_line(error)}): "
                         "pip install -U 'diffusers>=0.35' transformers") from None
     for module in (diffusers, transformers):
-        module.utils.logging.set_verbosity_error()
+        module.utils.logging.set_verbosity(logging.CRITICAL)  # errors are raised as well
         module.utils.logging.disable_progress_bar()
     return diffusers
 
@@ -135,6 +136,12 @@ class Pipeline:
     latents: bool         # whether an autoencoder makes the images
     prompts: list = None  # what labels 0, 1, ... mean; None: the model takes no prompts
 
+    def demand_folder(self):
+        """UserError if images of latents will be asked for, and the pipeline's folder is gone."""
+        if self.latents and Path(self.name).is_absolute() and not Path(self.name).is_dir():
+            raise UserError(f"the autoencoder of this model was in {self.name}, which is gone: put "
+                            "the pipeline back there, or a link to it")
+
     @torch.no_grad()
     def decode(self, x):
         """Images (B, 3, H, W) in about [-1, 1] of latents x (B, C, h, w); of images, x itself."""
@@ -154,18 +161,25 @@ class Pipeline:
 def pipeline_index(name):
     """The model_index.json of a pipeline. UserError if there is none."""
     with loading(f"diffusers:{name}, a folder with a model_index.json or a name on the hub,"):
-        return library().DiffusionPipeline.load_config(name)
+        index = library().DiffusionPipeline.load_config(name)
+        if not isinstance(index, dict) or "_class_name" not in index:
+            raise ValueError("its model_index.json names no class")
+        return index
 
 
 def pipeline_parts(name):
     """{part: (library, class)} of a pipeline. UserError if there is none."""
     return {part: tuple(value) for part, value in pipeline_index(name).items()
-            if isinstance(value, (list, tuple)) and value[0] and not part.startswith("_")}
+            if isinstance(value, (list, tuple)) and len(value) == 2 and value[0]
+            and not part.startswith("_")}
 
 
 def pipeline_part(name, part):
     """A part of a pipeline, of its own class. UserError if it does not load."""
-    module, kind = pipeline_parts(name)[part]
+    parts = pipeline_parts(name)
+    if part not in parts:
+        raise UserError(f"the pipeline {name} has no {part}: save it whole")
+    module, kind = parts[part]
     with loading(f"the {part} of {name}, a {kind},"):
         if module not in ("diffusers", "transformers"):
             raise ValueError(f"{module} is code of its own, which is not run")
@@ -175,6 +189,12 @@ def pipeline_part(name, part):
         found, info = with_weights(its_class, name, part)
         if missing := [*info["missing_keys"], *info["mismatched_keys"]]:  # else drawn at random
             raise ValueError(f"weights are missing or do not fit: {', '.join(map(str, missing))}")
+        if unused := sorted(info["unexpected_keys"]):
+            if part != "text_encoder":
+                raise ValueError(f"it does not use all of its weights: {', '.join(unused)}")
+            print(f"{part}: left out are {len(unused)} weights that a {kind} does not use")
+        if not all(w.isfinite().all() for w in found.parameters()):
+            raise ValueError("some weights are not finite")
     return found.float().eval().requires_grad_(False)
 
 
@@ -237,6 +257,11 @@ def convert(source, prompts="", null_class=False):
                             "leave --prompts out")
     if texts:
         features, arguments = embeddings(content["pipeline"]["name"], texts), content["arch_args"]
+        before = content["weights"].get("features", features)[-1].float()  # of the empty prompt
+        if before.shape != features[-1].shape or (
+                (features[-1] - before).abs().max() > 0.01 * before.abs().max()):
+            raise UserError(f"the text encoder in {content['pipeline']['name']} is no longer the "
+                            f"one that {source} was made with: put that back")
         content["weights"]["features"] = features
         arguments["num_classes"], arguments["text"] = len(features), list(features.shape[1:])
         content["num_classes"], content["pipeline"]["prompts"] = len(texts), texts
@@ -250,6 +275,8 @@ def from_pipeline(name, prompts, null_class):
     demand(isinstance(its_class, str), f"its class {its_class} is code of its own")
     demand(kind in ("UNet2DModel", "UNet2DConditionModel"),
            "its network is no UNet2DModel or UNet2DConditionModel")
+    demand(latents or not pipeline_index(name).keys() & {"vae", "vqvae"},
+           "its autoencoder is missing")
     unknown, left_out = parts.keys() - USED - LEFT_OUT, parts.keys() & LEFT_OUT
     demand(not unknown, f"there is no place for its {' and '.join(sorted(unknown))}")
     demand(kind == "UNet2DModel" or {"text_encoder", "tokenizer"} <= parts.keys(),
@@ -289,13 +316,13 @@ def from_pipeline(name, prompts, null_class):
 
 
 def read_prompts(path):
-    """The lines of a text file that are not empty. UserError if there are none."""
+    """The lines of a text file that are not empty, white space joined. UserError if none are."""
     try:
         text = Path(path).read_text(encoding="utf-8-sig")  # drops an editor's byte-order mark
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--prompts {path} cannot be read ({one_line(error)}): give a text file "
                         "in UTF-8, one prompt a line") from None
-    prompts = [line.strip() for line in text.splitlines() if line.strip()]
+    prompts = [" ".join(line.split()) for line in text.split("\n") if line.strip()]
     if not prompts:
         raise UserError(f"--prompts {path} is empty: give a text file, one prompt a line")
     return prompts

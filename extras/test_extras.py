@@ -640,7 +640,7 @@ def test_prompts_can_be_replaced(tmp_path, saved, monkeypatch, short):
     """From the command line. A prompt has the same images under another number."""
     monkeypatch.chdir(tmp_path)
     _, source, prompts = saved("sd")
-    Path("new.txt").write_text("a bird\nThe Sea\n")
+    Path("new.txt").write_text("a bird\n\nThe  Sea\n")
 
     def run(script, line):
         monkeypatch.setattr(sys, "argv", [script.__name__ + ".py", *line.split()])
@@ -695,6 +695,28 @@ def test_a_drawn_scale_of_guidance_starts_as_nothing(saved):
     assert torch.equal(student.net.features, teacher.net.features)  # the prompts are no weights
 
 
+def test_a_pipeline_that_is_changed_or_gone_is_missed_at_once(tmp_path, saved, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _, source, prompts = saved("sd")
+    folder = Path("mine")
+    shutil.copytree(source.removeprefix("diffusers:"), folder)
+    convert.convert(teachers.ConvertOptions("diffusers:mine", "mine.pt", prompts=prompts))
+    again = teachers.ConvertOptions("mine.pt", "again.pt", prompts=prompts)
+    convert.convert(again)
+    old, new = (teachers.read(name)["weights"]["features"] for name in ("mine.pt", "again.pt"))
+    assert torch.equal(old, new)
+
+    weights = folder / "text_encoder/model.safetensors"
+    noisy = {name: w + 0.1 * torch.randn(w.shape) if w.is_floating_point() else w
+             for name, w in safetensors.torch.load_file(weights).items()}
+    safetensors.torch.save_file(noisy, weights, {"format": "pt"})
+    with pytest.raises(UserError, match="no longer the one that mine.pt was made with"):
+        convert.convert(dataclasses.replace(again, out="other.pt"))
+    shutil.rmtree(folder)
+    with pytest.raises(UserError, match="mine, which is gone"):
+        teachers.load_teacher("mine.pt")
+
+
 def test_large_networks_compute_their_activations_again(saved, monkeypatch):
     """Gradient checkpointing: less memory, the same gradients."""
     gradients = []
@@ -719,6 +741,9 @@ REFUSED = [  # pipeline, its file and what is changed there (nothing: all is los
     ("ddpm", INDEX, dict(mel=["diffusers", "Mel"]), "", "no place for its mel"),
     ("sd", INDEX, dict(unet=[None, None]), "good", "its network is no"),
     ("sd", INDEX, dict(text_encoder=[None, None]), "good", "no text_encoder"),
+    ("sd", INDEX, dict(vae=[None, None]), "good", "its autoencoder is missing"),
+    ("ddpm", INDEX, dict(scheduler=[None, None]), "", "changed has no scheduler"),
+    ("ddpm", INDEX, dict(_class_name=None), "", "its class None"),
     ("ddpm", INDEX, dict(_class_name=["mine", "Mine"]), "", "code of its own"),
     ("ddpm", INDEX, dict(scheduler=["mine", "Mine"]), "", "mine is code of its own"),
     *(("ddpm", INDEX, dict(scheduler=["diffusers", f"{kind}Scheduler"]), "",
@@ -737,6 +762,7 @@ REFUSED = [  # pipeline, its file and what is changed there (nothing: all is los
     ("ddpm", UNET, dict(class_embed_type="identity"), "", "class_embed_type = 'identity'"),
     ("ddpm", UNET, dict(sample_size=None), "", "sample_size"),
     ("ddpm", UNET, dict(layers_per_block=2), "", "weights are missing or do not fit"),
+    ("classes", UNET, dict(num_class_embeds=None), "", "not use all .*: class_embedding.weight"),
     ("sd", UNET, dict(attention_type="gated"), "good", "attention_type = 'gated'|weights are miss"),
     ("sd", DECODER, dict(latents_mean=[0.0] * 4), "good", "'latents_std': None"),
     ("sd", DECODER, dict(scaling_factor=0), "good", "'scaling_factor': 0"),
@@ -996,6 +1022,8 @@ def test_what_half_precision_cannot_hold_stays_as_it_is(tmp_path, capsys):
         assert found[name].dtype == wanted.dtype and torch.equal(found[name], wanted)
     teachers.load_teacher(tmp_path / "new.pt")
     assert convert.in_half({"ids": torch.tensor([70000])})["ids"].item() == 70000
+    eight = torch.tensor([0.5, -448.0]).to(torch.float8_e4m3fn)
+    assert convert.in_half({"w": eight})["w"].tolist() == [0.5, -448.0]
 
 
 SCALED = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
@@ -1565,7 +1593,10 @@ def test_errors_of_noise_count_by_what_they_do_to_the_image(tmp_path, monkeypatc
     ("--table nothing.csv", "nothing.csv cannot be read"), ("--table names.csv", "caption"),
     ("--table empty.csv", "a row without a caption"), ("--hold 6", "6 different captions"),
     ("--table gone.csv", "pictures/gone.png"), ("--table long.csv", "77 tokens or more"),
-    ("--table short.csv", "short.csv cannot be read"), ("--out pictures", "pictures exists"),
+    ("--table short.csv", "line 2 has no file"), ("--out pictures", "pictures exists"),
+    ("--table commas.csv", "line 3 has no file, or too many cells"),
+    ("--table twice.csv", "its columns are file, caption, caption"),
+    ("--table none.csv", "it has no rows"),
 ])
 def test_tables_that_cannot_be_used_are_refused_in_one_line(tmp_path, capsys, monkeypatch, options,
                                                             says):
@@ -1574,6 +1605,9 @@ def test_tables_that_cannot_be_used_are_refused_in_one_line(tmp_path, capsys, mo
     Path("names.csv").write_text("file,name\nred-disk.png,a\n")
     Path("empty.csv").write_text("file,caption\nred-disk.png,\n")
     Path("short.csv").write_text("caption,file\na\n")
+    Path("commas.csv").write_text("file,caption\nred-disk.png,a\nred-disk.png,a red, round disk\n")
+    Path("twice.csv").write_text("file,caption,caption\nred-disk.png,a,b\n")
+    Path("none.csv").write_text("file,caption\n")
     Path("long.csv").write_text("file,caption\nred-disk.png," + "a b " * 50 + "\n")
     Path("gone.csv").write_text("file,caption\ngone.png,a\n")
     good = "--data pictures --table table.csv --hold 0" * (not says.startswith("give"))

@@ -66,12 +66,23 @@ def read_pictures(config):
     path = Path(config.table)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [(Path(config.data, row["file"]), " ".join(row["caption"].lower().split()),
-                     row.get("category") or "") for row in csv.DictReader(file, strict=True)]
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, csv.Error) as error:
+            table, rows = csv.DictReader(file, strict=True), []
+            columns = table.fieldnames or []
+            if not {"file", "caption"} <= set(columns) or len(set(columns)) < len(columns):
+                raise ValueError(f"its columns are {', '.join(columns) or 'none'}")
+            for row in table:
+                if None in row or not row["file"]:  # more cells than columns go to None
+                    raise ValueError(f"line {table.line_num} has no file, or too many cells: put a "
+                                     "caption with commas in quotes")
+                rows.append((Path(config.data, row["file"]),
+                             " ".join((row["caption"] or "").lower().split()),
+                             row.get("category") or ""))
+            if not rows:
+                raise ValueError("it has no rows")
+    except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"--table {path} cannot be read ({one_line(error)}): give a CSV file with "
                         "the columns file and caption") from None
-    files, captions, categories = zip(*rows, strict=True) if rows else ([], [], [])
+    files, captions, categories = zip(*rows, strict=True)
     if not all(captions):
         raise UserError(f"--table {path} has a row without a caption: write it, or remove the row")
     if len(set(captions)) <= config.hold:
