@@ -37,7 +37,7 @@ from extras import diffusers_teacher
 from teachers import UserError, opt
 
 TAKES = {  # what each command takes besides its name
-    "floor": "teacher solver delta guidance n seed device",
+    "floor": "teacher solver delta t_max guidance n seed device",
     "steps": "teacher student guidance n seed out device",
     "errors": "teacher student data n seed device", "mix": "images share data seed out",
     "real": "data n out", "noise": "teacher data n seed device out",
@@ -53,6 +53,7 @@ class Config(teachers.Options):
     student: str = opt("", "steps: of boot.py, a path or cifar10; errors: a diffusion model's path")
     solver: str = opt("midpoint", "floor: of the signal-ODE", choices=boot.SOLVERS)
     delta: float = opt(1 / 8, "floor: length of a hop (delta)", 1e-4, 1)
+    t_max: float = opt(None, "floor: time at which the path starts (default: as boot.py)", 1e-4, 1)
     guidance: float = opt(None, "scale w of classifier-free guidance (default: for floor 1, for "
                                 "steps the student's, all of its range)", 1)
     data: str = opt("data", "CIFAR-10: a folder of .npz files, or torchvision's, downloaded to it; "
@@ -72,7 +73,8 @@ class Config(teachers.Options):
         for field in dataclasses.fields(self)[1:]:
             given, takes = getattr(self, field.name) != field.default, TAKES[self.what].split()
             if given and field.name not in takes:
-                raise UserError(f"{self.what} takes no --{field.name}: leave it out")
+                raise UserError(f"{self.what} takes no --{field.name.replace('_', '-')}: leave it "
+                                "out")
             if not given and field.name in takes and field.default == "":
                 raise UserError(f"{self.what} needs --{field.name}, see --help")
         self.n = self.n or {"floor": 64, "steps": 256, "errors": 2000, "real": 5000,
@@ -86,7 +88,8 @@ def floor(config):
     """
     teacher = teachers.load_teacher(config.teacher, config.device)
     run = boot.Config(config.teacher, solver=config.solver, delta=config.delta, seed=config.seed,
-                      guidance=(config.guidance or 1.0,), compare=config.n).fitted(teacher)
+                      t_max=config.t_max, guidance=(config.guidance or 1.0,),
+                      compare=config.n).fitted(teacher)
 
     def hops(xi, c, w):  # the student's: from min(s + delta, t_max) to s
         t = torch.full((len(xi),), run.t_max, device=xi.device)
