@@ -425,16 +425,17 @@ def read_statistics(arrays, path, network):
     """
     d, d_s = network.dimensions
     found = {name: arrays[name] for name in STATISTICS if name in arrays}
-    shapes = {"mu": (d,), "sigma": (d, d), "mu_s": (d_s,), "sigma_s": (d_s, d_s)}
+    rows = np.shape(found.get("features", [0]))[:1]
+    shapes = {"mu": (d,), "sigma": (d, d), "mu_s": (d_s,), "sigma_s": (d_s, d_s),
+              "features": (*rows, d)}
     fits = str(arrays.get("network", network.sha256)) == network.sha256
-    fits &= len(found.keys() & shapes) in (2, 4) and np.size(arrays.get("count", 0)) == 1
-    shapes["features"] = (*found.get("features", np.zeros(1)).shape[:1], d)
+    fits &= len(found.keys() - {"features"}) in (2, 4) and np.size(arrays.get("count", 0)) == 1
     if not fits or any(x.shape != shapes[name] or x.dtype.kind != "f" or not np.isfinite(x).all()
                        for name, x in found.items()):
         raise UserError(f"{path} has statistics that are not finite, or not of {network.name}'s "
                         f"{d} features: measure it again")
-    found = {name: torch.from_numpy(x).double() for name, x in found.items()}
-    return found | {"features": found["features"].float()} if "features" in found else found
+    return {name: torch.from_numpy(x).to(torch.float32 if name == "features" else torch.float64)
+            for name, x in found.items()}
 
 
 def reference(config, network, device, size):

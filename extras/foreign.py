@@ -96,10 +96,13 @@ class Part:
 
     @property
     def average(self):
-        """Whether it is called an average; ema-pytorch's "ema" holds the "online" model as well."""
+        """Whether it is called an average of the weights.
+
+        ema-pytorch's "ema" holds the "online" model as well; "exp_avg" is Adam's, of gradients.
+        """
         said = words(*self.where, self.prefix)
         counted = self.prefix.removesuffix("module.") + "n_averaged" in self.tensors
-        return counted or bool(said & AVERAGE) and "online" not in said
+        return counted or bool(said & AVERAGE) and not said & {"online", "exp"}
 
 
 def words(*names):

@@ -107,9 +107,9 @@ def make(config):
         lines = source.splitlines(keepends=True)
         try:
             lines[body(source, name)[0]] = new
+        except UserError:
+            raise
         except (SyntaxError, ValueError) as error:
-            if isinstance(error, UserError):
-                raise
             raise UserError(f"{theirs} is no Python ({teachers.one_line(error)}): mend it, or make "
                             "a new copy") from None
         changed[file] = "".join(lines)

@@ -926,6 +926,7 @@ def test_positions_that_are_not_trained_come_from_the_model(tmp_path, capsys):
     ({"decay": 0.9, "shadow_params": list(EMA.values())}, "an average without names"),
     ({"model": RAW, "ema": {"shadow_params": list(EMA.values())}}, "'ema', 'shadow_params'"),
     ({"model": RAW, "net": EMA}, "holds 'model', 'net': save the one that is meant"),
+    ({"model": RAW, "exp_avg": EMA}, "holds 'model', 'exp_avg': save the one that is meant"),
     ([before("module.", RAW), OPT, 3, EMA], "holds '0 / module.*', '3'"),  # DDIM's
     ({"ema_0.99": RAW, "ema_0.999": EMA}, "holds 'ema_0.99', 'ema_0.999'"),
     ({**RAW, "_orig_mod.out.0.weight": RAW["out.0.weight"]}, "are the same weight"),
@@ -1704,7 +1705,7 @@ def test_errors_of_a_model_that_predicts_nothing_are_known(tmp_path, short):
         measure.errors(measure.Config("errors", small, path, **options))
 
 
-def test_a_teacher_of_noise_starts_as_its_teacher_and_learns(tmp_path):
+def test_a_teacher_of_noise_learns_the_noise_of_its_teacher(tmp_path):
     """Its head said v: as noise that is wrong at first, and the error falls."""
     net = vit.ViT(32, 4, 3, 48, 1, 2, num_classes=11)
     path = test_core.tiny(tmp_path / "t.pt", net, classes=10, shape=(3, 32, 32))
