@@ -175,6 +175,11 @@ def test_a_run_resumed_equals_one_never_stopped_and_leaves_a_teacher(tmp_path, s
     assert model.num_classes == model.null_label == 3 and model.image_shape == (3, 8, 8)
     never = dataclasses.replace(config, label_dropout=0.0, steps=1, out=str(tmp_path / "never"))
     assert teachers.load_teacher(train_teacher.train(never)).null_label is None
+    np.savez(tmp_path / "plain.npz", arr_0=some_images(12, 8))
+    plain = dataclasses.replace(never, data=str(tmp_path / "plain.npz"), out=str(tmp_path / "x"))
+    with pytest.raises(UserError, match="--label-dropout needs images of several classes"):
+        train_teacher.train(plain)
+    assert not (tmp_path / "x").exists()
     assert (tmp_path / "run/samples/step_000006.png").is_file()
 
     steps = iter(range(4))
