@@ -39,7 +39,6 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-import torchvision
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
@@ -940,6 +939,8 @@ def save_grid(path, images, columns=8, labels=(), heads=()):
     labels, heads: a text for each row, at its left, and for each column, above it. Of latents, the
     first three channels are shown.
     """
+    import torchvision  # not at the top: it takes seconds, and --help needs none of it
+
     scale = max(1, 64 // images.shape[-1])
     images = to_uint8(images[:, :3]).repeat_interleave(scale, 2).repeat_interleave(scale, 3)
     grid = torchvision.utils.make_grid(images, nrow=columns, padding=2, pad_value=255)

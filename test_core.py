@@ -1277,7 +1277,7 @@ def tiny_config(script, folder, **options):
     few = dict(teacher=str(folder / "t.pt"), steps=12, batch=4, compare=10, device="cpu",
                out=str(folder / "run"))
     if script is dkdm:
-        few |= dict(rho=0.01, student="vit-tiny")
+        few |= dict(T=20, rho=0.05, student="vit-tiny")
     few |= options
     if "mode" in options:  # other modes than dynamic have no rho
         few.pop("rho")
@@ -1452,8 +1452,8 @@ def test_a_boot_run_leaves_a_student_of_the_options_it_had(tmp_path, short, made
 
 
 @pytest.mark.parametrize(("teacher", "student", "options"), [
-    (tiny, "vit-tiny", {}), (tiny_vit, "nano", {"mode": "shuffled", "predicts": "v"}),
-    (tiny, "nano", {"T": 20, "lambda_vlb": 0.0, "predicts": "x0"})])
+    (tiny, "vit-tiny", {"T": 40}), (tiny_vit, "nano", {"mode": "shuffled", "predicts": "v"}),
+    (tiny, "nano", {"lambda_vlb": 0.0, "predicts": "x0"})])
 def test_a_dkdm_run_leaves_an_ordinary_checkpoint(tmp_path, short, teacher, student, options):
     teacher(tmp_path / "t.pt", T=40)
     errors = dkdm.train(tiny_config(dkdm, tmp_path, student=student, rho=0.25, **options))
@@ -1461,7 +1461,7 @@ def test_a_dkdm_run_leaves_an_ordinary_checkpoint(tmp_path, short, teacher, stud
     model = teachers.load_teacher(tmp_path / "run/student.pt")
     assert model.predicts == options.get("predicts", "v") and model.num_classes == 3
     said = json.loads((tmp_path / "run/config.json").read_text())
-    assert model.schedule.T == said["T"] == options.get("T", 40)
+    assert model.schedule.T == said["T"] == options.get("T", 20)
     assert model.learned_sigma == ("lambda_vlb" not in options)
     pool = teachers.read_run(tmp_path / "run")["processes"][0]["pool"]
     size = 4 if "mode" in options else 0.25 * model.schedule.T * 4  # B, or rho T B
@@ -1477,7 +1477,7 @@ def test_a_dkdm_run_leaves_an_ordinary_checkpoint(tmp_path, short, teacher, stud
 def test_a_copy_of_the_teacher_predicts_v_on_the_whole_chain(tmp_path, short, make):
     """From weights that predict noise, which v nearly is where there is little of it."""
     net = teachers.load_teacher(make(tmp_path / "t.pt", predicts="eps", T=40)).net
-    options = dict(student="same", predicts="v", T=20, rho=0.25, steps=1, lr=1e-6, ema=0.0)
+    options = dict(student="same", predicts="v", rho=0.25, steps=1, lr=1e-6, ema=0.0)
     dkdm.train(tiny_config(dkdm, tmp_path, **options))
     model = teachers.load_teacher(tmp_path / "run/student.pt")
     assert (model.predicts, model.schedule.T, model.stride, model.learned_sigma) == ("v", 40, 1, 1)
@@ -1486,15 +1486,15 @@ def test_a_copy_of_the_teacher_predicts_v_on_the_whole_chain(tmp_path, short, ma
 
 
 def test_iterative_mode_visits_the_chain_from_its_end(tmp_path, short):
-    tiny(tmp_path / "t.pt", classes=None, T=50)
+    tiny(tmp_path / "t.pt", classes=None, T=40)
     visited = []
 
     def losses(*args):
         visited.append(args[3].tolist())
         return dkdm.dkdm_loss(*args)
 
-    dkdm.train(tiny_config(dkdm, tmp_path, mode="iterative", steps=53), losses)
-    assert visited == [[i % 50] * 4 for i in range(49, -4, -1)]
+    dkdm.train(tiny_config(dkdm, tmp_path, mode="iterative", steps=23), losses)
+    assert visited == [[i % 20] * 4 for i in range(19, -4, -1)]
 
 
 def test_teachers_without_no_class_are_not_asked_for_it(tmp_path, short):
@@ -1708,20 +1708,24 @@ def test_what_is_not_training_takes_one_process(tmp_path, monkeypatch, capsys, l
 
 def test_the_commands_work_as_written(tmp_path):
     """In processes of their own."""
-    def command(script, *arguments):
-        done = subprocess.run([sys.executable, ROOT / script, *arguments], cwd=tmp_path, text=True,
-                              env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+    def start(script, *arguments):
+        return subprocess.Popen([sys.executable, ROOT / script, *arguments], cwd=tmp_path,
+                                text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def shown(process):
+        out, errors = process.communicate()
+        assert process.returncode == 0, errors
+        return out
 
     tiny(tmp_path / "small.pt")
     few = "--dataset small.pt --steps 2 --batch 4 --compare 10".split()
-    shown = command("boot.py", *few)
-    assert "student, 1 step" in shown and "--sample runs/boot-small/student.pt" in shown
+    both = start("boot.py", *few), start("dkdm.py", *few, "--rho", "0.05")
+    by_boot, by_dkdm = map(shown, both)
+    assert "student, 1 step" in by_boot and "--sample runs/boot-small/student.pt" in by_boot
     assert boot.load_student(tmp_path / "runs/boot-small/student.pt").guidance == (1.0,)
-    shown = command("dkdm.py", *few, "--rho", "0.05")
-    student = re.search(r"teachers\.py sample (\S+);", shown).group(1)
-    command("teachers.py", "sample", student, "--steps", "4", "--n", "5", "--label", "2")
+    student = re.search(r"teachers\.py sample (\S+);", by_dkdm).group(1)
+    shown(start("teachers.py", "sample", student, "--steps", "4", "--n", "5", "--label", "2"))
     with np.load(tmp_path / "samples.npz") as arrays:
         assert arrays["arr_0"].shape == (5, 8, 8, 3) and arrays["arr_0"].dtype == np.uint8
         assert arrays["arr_0"].std() > 20 and arrays["arr_1"].tolist() == [2] * 5
