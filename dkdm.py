@@ -135,13 +135,13 @@ def shuffle_denoise(pool, teacher, generator):
 
 @torch.no_grad()
 def strided_denoise(pool, teacher, generator):
-    """Our way, a twentieth of the calls: a path of DDIM in steps of 2 indices leaves 20 entries.
+    """Our way, a twentieth of the calls: a path of DDIM in steps of 2 indices leaves KEPT entries.
 
     T / 2 teacher calls a path. Its entries share one noise sample and one label.
     """
     N, T, device = len(pool.i), pool.T, pool.i.device
     places = (T + 1) // 2  # on a path
-    each = min(20, places)
+    each = min(KEPT, places)
     paths = math.ceil(N / each)
     i = (T - 2 + torch.randint(2, (paths,), generator=generator, device=device)).clamp(min=0)
     x = torch.randn(paths, *teacher.image_shape, generator=generator, device=device)
@@ -178,7 +178,8 @@ def new_student(teacher, size, predicts, learned_sigma, no_class):
     Size "same": the teacher's own network with its weights, which is to predict something else.
     """
     if size == "same":
-        net = copy.deepcopy(teacher.net).requires_grad_(True)
+        net = type(teacher.net)(**teacher.net.arguments).to(teacher.device).eval()  # no dropout
+        net.load_state_dict(teacher.net.state_dict())
         return dataclasses.replace(teacher, net=net, predicts=predicts)
     rows = None if teacher.num_classes is None else teacher.num_classes + no_class
     net = new_network(size, teacher.image_shape, rows, learned_sigma).to(teacher.device)
@@ -302,6 +303,7 @@ def learning_rate(step, config):
 # Configuration
 
 WARMUP = 150    # steps until the learning rate reaches its peak
+KEPT = 20       # entries of a path that --fill strided leaves, or half of its indices
 SAVES = 24      # of a run, at most
 LOSSES = "simple", "vlb"  # their columns in log.csv
 PICTURE = 4     # at each PICTURE-th save, a picture
@@ -371,7 +373,7 @@ class Config(teachers.RunOptions):
             raise UserError('--student same keeps "no class": leave --label-dropout out')
         if pool_size(self, T) < 1:
             raise UserError(f"--rho {self.rho} leaves the pool empty: give at least {1 / T:g}")
-        if self.fill == "strided" and self.mode != "iterative" and pool_size(self, T) <= 20:
+        if self.fill == "strided" and pool_size(self, T) <= min(KEPT, (T + 1) // 2):
             raise UserError("--fill strided would make all of so small a pool one image's: give "
                             "--fill paper, or a larger --rho or --batch")
         settled = {"T": T, "predicts": self.predicts or teacher.predicts}

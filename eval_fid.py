@@ -340,7 +340,8 @@ def open_picture(path):
     try:
         with Image.open(path) as file:
             frames = 1 if file.format == "MPO" else getattr(file, "n_frames", 1)  # MPO: a preview
-            if file.mode[0] in "IF" or frames > 1:  # Pillow would clip I and F
+            # Pillow would clip I and F, and cut 16 bits of other modes to 8
+            if file.mode[0] in "IF" or ";16" in str(file.tile) or frames > 1:
                 raise ValueError(f"mode {file.mode}, {frames} frames")
             picture = ImageOps.exif_transpose(file)
             if picture.has_transparency_data:
@@ -414,8 +415,11 @@ def save_statistics(path, measured, network, count):
     """Writes an .npz for --ref: STATISTICS, count, and the network's hash; whole or not at all."""
     arrays = {name: measured[name].numpy() for name in STATISTICS}
     aside = Path(path).with_suffix(f".{os.getpid()}.part.npz")
-    np.savez(aside, **arrays, count=count, network=network.sha256)
-    os.replace(aside, path)
+    try:
+        np.savez(aside, **arrays, count=count, network=network.sha256)
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def read_statistics(arrays, path, network):
@@ -511,7 +515,6 @@ class Config(teachers.Options):
     batch: int = opt(100, "images at a time; changes nothing but speed and memory", 1)
     device: str = opt("auto", "auto, cpu, cuda, cuda:N or mps")
     allow_few: bool = opt(False, "score fewer images than the features have dimensions")
-    json: bool = opt(False, "print one JSON object instead of a line")
 
     def __post_init__(self):
         super().__post_init__()

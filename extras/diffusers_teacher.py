@@ -38,7 +38,6 @@ from extras.diffusers_settings import (
     demand,
     noise_schedule,
     settings,
-    unscaled,
 )
 from teachers import UserError, one_line
 
@@ -101,6 +100,9 @@ class DiffusersNet(torch.nn.Module):
         if text is not None:
             self.register_buffer("features", torch.zeros(num_classes, *text))
         if guided:
+            if text is None:
+                raise UserError("a pipeline without prompts takes no range of --guidance: give "
+                                "one scale")
             self.net = its_class.from_config(config | {"time_cond_proj_dim": 256})
             torch.nn.init.zeros_(self.net.time_embedding.cond_proj.weight)
         else:
@@ -149,7 +151,7 @@ class Pipeline:
             return x
         vae = autoencoder(self.name).to(x.device)
         # one at a time: an image of 512 x 512 takes about 1 GB
-        return torch.cat([vae.decode(unscaled(part.float(), vae.config)).sample
+        return torch.cat([vae.decode(part.float() / vae.config.scaling_factor).sample
                           for part in x.split(1)])
 
 

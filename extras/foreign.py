@@ -236,20 +236,10 @@ BEGINNINGS = {
     (b"<",): "is a web page instead of the file: download the file itself",
     (b"version https://git-lfs",): "is a pointer of Git LFS instead of the file: run git lfs pull",
     (b"{",): "is JSON, such as the index of a file in parts: give weights, in one file",
-    (b"\x89HDF",): "is an HDF5 file, as Keras writes",
-    (b"\x93NUMPY",): "is one array of NumPy",
     (b"GGUF",): "is a GGUF file, whose weights are quantized",
     (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf", b"Rar!"):
         "is compressed (gzip, bzip2, xz, Zstandard, 7-Zip or RAR): unpack it",
-    (b"\x89PNG", b"\xff\xd8\xff"): "is a picture",
 }
-# {part of a name in a zip archive: what the archive is}
-ARCHIVES = {
-    ".npy": "is an .npz archive of NumPy",
-    "/code/": "is a TorchScript program: if you trust it, save torch.jit.load(FILE).state_dict()",
-    "/models/": "is a program of torch.export",
-}
-TENSORFLOW = b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"  # the end of its tables
 
 
 def other_file(path, error):
@@ -257,14 +247,12 @@ def other_file(path, error):
 
     UserError for any other file: what it is, and what to do.
     """
-    if isinstance(error, (OSError, MemoryError)):
+    if isinstance(error, MemoryError):
         raise error
     with open(path, "rb") as file:
         start = file.read(512)
-        file.seek(max(0, Path(path).stat().st_size - 8))
-        end = file.read()
     if start[8:9] != b"{" or int.from_bytes(start[:8], "little") > 1e8:
-        raise UserError(f"{path} {what_it_is(Path(path), start, end, error)}")
+        raise UserError(f"{path} {what_it_is(path, start, error)}")
     try:
         from safetensors.torch import load_file
         return load_file(path)
@@ -276,8 +264,8 @@ def other_file(path, error):
                         + (f"cut short: {COPY}" if cut else f"damaged ({one_line(why)})")) from None
 
 
-def what_it_is(path, start, end, error):
-    """What a file is that begins and ends so, and that torch.load refused, in words."""
+def what_it_is(path, start, error):
+    """What a file is that begins so, and that torch.load refused, in words."""
     if not start:
         return f"is empty: {COPY}"
     for signs, what in BEGINNINGS.items():
@@ -293,9 +281,9 @@ def what_it_is(path, start, end, error):
         if not zipfile.is_zipfile(path):
             return f"is cut short: {COPY}"
         names = zipfile.ZipFile(path).namelist()
-        for part, what in ARCHIVES.items():
-            if any(part in name for name in names):
-                return what
+        if any("/code/" in name for name in names):
+            return ("is a TorchScript program: if you trust it, save "
+                    "torch.jit.load(FILE).state_dict()")
         if any(name.endswith("data.pkl") for name in names):
             return f"is a PyTorch file, but damaged ({reason})"
         return f"is a zip archive of {some(names) or 'nothing'}: unpack it"
@@ -304,12 +292,6 @@ def what_it_is(path, start, end, error):
             return f"is cut short: {COPY}"
         return (f"is a pickle that torch.save did not write ({reason}): if you trust it, unpickle "
                 "it, and save the weights alone by torch.save")
-    if not any(start):
-        return "begins with zeros, as an unfinished download does"
-    if start[257:262] == b"ustar":
-        return "is a tar archive: unpack it"
-    if end == TENSORFLOW or re.search(r"\.data-\d|\.meta$", path.name):
-        return "is a checkpoint of TensorFlow, not of PyTorch"
     if start.isascii() and b"\0" not in start:
         return f"is text, not weights: {one_line(start.decode())[:60]!r}"
     return f"is no file of PyTorch ({reason})"

@@ -195,11 +195,10 @@ def noise(config):
                         '"no class": name another')
     images, labels = (x.to(teacher.device) for x in eval_fid.cifar10(config.data))
     run = dkdm.Config(steps=config.n)  # for its learning rate and average
-    net = copy.deepcopy(teacher.net).requires_grad_(True)
-    student = dataclasses.replace(teacher, net=net, predicts="eps")
+    student = dkdm.new_student(teacher, "same", "eps", None, None)
     ema = copy.deepcopy(student)
     ema.net.requires_grad_(False)
-    optimizer = torch.optim.Adam(net.parameters(), betas=(0.9, 0.99), fused=True)
+    optimizer = torch.optim.Adam(student.net.parameters(), betas=(0.9, 0.99), fused=True)
     B, last, draw = 16, [], dict(generator=teacher.generator(config.seed), device=teacher.device)
     for k in tqdm(range(config.n), desc="a teacher of noise"):
         rows = torch.randint(len(images), (B,), **draw)

@@ -11,6 +11,7 @@ each save. Minutes are the images learned from, divided by the speed in log.csv:
 """
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,11 +89,12 @@ def film(folder, out):
     if len(paths) < 2 or "mse" not in read_log(folder):
         raise UserError(f"{folder} has no pictures of a run of boot.py: name the --out of one")
     kept = [paths[round(k)] for k in np.unique(np.geomspace(1, len(paths), 8).round()) - 1]
-    rows = []
-    for path in kept:  # an image has 64 pixels or more, and 2 of margin at the left and above
+    rows, shown = [], json.loads((Path(folder) / "config.json").read_text())["compare"]
+    for path in kept:  # each image has 2 pixels of margin at the left and above
         pixels = torch.from_numpy(np.array(Image.open(path).convert("RGB"))).permute(2, 0, 1)
-        size = (pixels.shape[2] - 2) // 8
-        rows.append(pixels[:, 2:size, 2:].unfold(2, size - 2, size).permute(2, 0, 1, 3))
+        height = (pixels.shape[1] - 2) // math.ceil(min(shown, 64) / 8)
+        width = (pixels.shape[2] - 2) // 8
+        rows.append(pixels[:, 2:height, 2:].unfold(2, width - 2, width).permute(2, 0, 1, 3))
     steps = [f"step {int(path.stem[5:]):,}" for path in kept]
     teachers.save_grid(out, torch.cat(rows) / 127.5 - 1, 8, steps)
 
