@@ -317,8 +317,11 @@ def list_files(folder):
 
     Hidden files, empty folders and NOTES are left out, with a warning. UserError if no other is.
     """
-    files, left_out, folders = [], [], [Path(folder)]
+    files, left_out, folders, seen = [], [], [Path(folder)], set()
     for place in folders:  # grows meanwhile
+        if place.resolve() in seen:
+            raise UserError(f"{place} is a link to a folder that is read already: take it away")
+        seen.add(place.resolve())
         inside = list(place.iterdir())
         left_out += [] if inside else [place]
         for path in inside:
@@ -340,8 +343,9 @@ def open_picture(path):
     try:
         with Image.open(path) as file:
             frames = 1 if file.format == "MPO" else getattr(file, "n_frames", 1)  # MPO: a preview
-            # Pillow would clip I and F, and cut 16 bits of other modes to 8
-            if file.mode[0] in "IF" or ";16" in str(file.tile) or frames > 1:
+            # Pillow would clip I and F, cut 16 bits to 8, and miss what is clear in gray of 2 or 4
+            stored, clear = str(file.tile), "transparency" in file.info
+            if file.mode[0] in "IF" or ";16" in stored or "L;" in stored and clear or frames > 1:
                 raise ValueError(f"mode {file.mode}, {frames} frames")
             picture = ImageOps.exif_transpose(file)
             if picture.has_transparency_data:
@@ -429,16 +433,18 @@ def read_statistics(arrays, path, network):
     """
     d, d_s = network.dimensions
     found = {name: arrays[name] for name in STATISTICS if name in arrays}
+    count = np.asarray(arrays.get("count", 0))
     rows = np.shape(found.get("features", [0]))[:1]
     shapes = {"mu": (d,), "sigma": (d, d), "mu_s": (d_s,), "sigma_s": (d_s, d_s),
               "features": (*rows, d)}
     fits = str(arrays.get("network", network.sha256)) == network.sha256
-    fits &= len(found.keys() - {"features"}) in (2, 4) and np.size(arrays.get("count", 0)) == 1
+    fits &= len(found.keys() - {"features"}) in (2, 4)
+    fits &= count.size == 1 and count.dtype.kind in "iuf"
     if not fits or any(x.shape != shapes[name] or x.dtype.kind != "f" or not np.isfinite(x).all()
                        for name, x in found.items()):
         raise UserError(f"{path} has statistics that are not finite, or not of {network.name}'s "
                         f"{d} features: measure it again")
-    return {name: torch.from_numpy(x).to(torch.float32 if name == "features" else torch.float64)
+    return {name: torch.from_numpy(x.astype(np.float32 if name == "features" else np.float64))
             for name, x in found.items()}
 
 
@@ -459,7 +465,7 @@ def reference(config, network, device, size):
         return statistics, about
 
     statistics = read_statistics(arrays, path, network)
-    about |= {"count": int(arrays["count"])} if "count" in arrays else {}
+    about |= {"count": int(arrays["count"].item())} if "count" in arrays else {}
     about |= {"sha256": sha256(path)[:8]} if config.ref else {}
     if any(x.ndim == 4 for x in arrays.values()):
         images, _ = open_images(path)  # in ADM's files 10,000, and the statistics of many more
@@ -479,8 +485,13 @@ def measure_once(images, config, network, device, size):
     cached = Path(torch.hub.get_dir(), "eval_fid", f"{pixels[:16]}-{network.sha256[:16]}.npz")
     if not cached.is_file():
         measured = measure(network, images, config.batch, device, "reference", REFERENCE_FEATURES)
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        save_statistics(cached, measured, network, len(images))
+        try:
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            save_statistics(cached, measured, network, len(images))
+        except OSError as error:
+            warn(f"the reference was measured, but cannot be kept ({one_line(error)}): next time "
+                 "it is measured again, unless TORCH_HOME names a folder to write to")
+            return {name: measured[name] for name in STATISTICS}, pixels
     return read_statistics(read_arrays(cached), cached, network), pixels
 
 

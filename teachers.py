@@ -640,7 +640,13 @@ class Options:
                 del how["type"]
             elif field.default not in ("", None):
                 how["help"] += " (default: %(default)s)"
-            parser.add_argument(*names, **how)
+            if len(names) == 1:
+                parser.add_argument(*names, **how)
+                continue
+            either = parser.add_mutually_exclusive_group()
+            for name in names:
+                either.add_argument(name, dest=field.name, **how)
+                how["help"] = f"the same as {names[0]}"
         return parser
 
     @classmethod
@@ -876,8 +882,8 @@ def open_run(config, generator, given, shared, own=None):
         return folder, log, save_run
     saved = read_run(folder)
     asked_now = asked | given | {"processes": count}
-    was = saved["config"] | saved["given"] | {
-        "out": config.out, "processes": len(saved["processes"])}
+    moved = {name: asked[name] for name in ("out", "teacher", "data", "table") if name in asked}
+    was = saved["config"] | saved["given"] | moved | {"processes": len(saved["processes"])}
     differ = [f"{name} was {was.get(name)} and is {new}" for name, new in asked_now.items()
               if was.get(name) != new]
     if differ:
@@ -966,10 +972,11 @@ def draw_images(model, config, draw, source, how, size=None):
     UserError for a wrong --out, and for images that are not finite.
     """
     out, n, size = Path(config.out), config.n, size or model.at_once
-    if out.suffix not in (".png", ".npz") or not out.parent.is_dir():
+    if out.suffix not in (".png", ".npz") or not out.parent.is_dir() or out.is_dir():
         raise UserError(f"--out {out}: give a .png or an .npz, in a folder that exists")
     one_process()
     c, images = model.labels(n, config.label), []
+    digest = hashlib.sha256(download(source).read_bytes()).hexdigest()[:8]
     began = time.monotonic()
     for k in tqdm(range(0, n, size), desc="drawing", unit="batch"):
         noises = model.noises(range(k, min(k + size, n)), config.seed)
@@ -986,7 +993,6 @@ def draw_images(model, config, draw, source, how, size=None):
     if out.suffix == ".png":
         save_grid(out, images)
     else:
-        digest = hashlib.sha256(download(source).read_bytes()).hexdigest()[:8]
         made_by = {"images of": str(source), "sha256": digest, **how, "seed": config.seed,
                    "precision": "bf16" if model.bf16 else "fp32"}
         labels = {} if c is None else {"arr_1": c.numpy()}

@@ -904,7 +904,7 @@ def some_images(n=12, size=32):
     return teachers.to_uint8(x / 2).permute(0, 2, 3, 1).numpy()
 
 
-def test_the_same_images_score_the_same_in_whatever_file(tmp_path, monkeypatch):
+def test_the_same_images_score_the_same_in_whatever_file(tmp_path, monkeypatch, capsys):
     """Also as statistics: EDM's and clean-fid's files hold mu and sigma; ADM's also mu_s, sigma_s
     and some images."""
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
@@ -927,12 +927,17 @@ def test_the_same_images_score_the_same_in_whatever_file(tmp_path, monkeypatch):
     assert own["precision"] == own["recall"] == 1
     stored, = (tmp_path / "hub/eval_fid").glob("*.npz")  # the reference's statistics were kept
     assert score(npz, ref=str(stored)) == pytest.approx(own)
+    (tmp_path / "file").touch()
+    with monkeypatch.context() as patch:  # a place where nothing can be kept
+        patch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "file"))
+        assert score(npz, ref=str(folder)) == pytest.approx(own)
+    assert "cannot be kept" in capsys.readouterr().err
     with np.load(stored) as arrays:
         covariance = np.cov(arrays["features"].astype(float), rowvar=False)
         np.testing.assert_allclose(arrays["sigma"], covariance, rtol=1e-6, atol=1e-9)
     with np.load(eval_fid.CIFAR10NET_TRAIN) as arrays:
         known = {name: arrays[name] for name in ("mu", "sigma", "mu_s", "sigma_s")}
-    np.savez(ref, mu=known["mu"], sigma=known["sigma"])
+    np.savez(ref, mu=known["mu"].astype(">f8"), sigma=known["sigma"], count=[50_000])
     edm = score(npz, ref=str(ref))
     assert edm["FID"] == pytest.approx(scores["FID"]) and list(edm) == ["FID", "IS"]
     np.savez(ref, arr_0=some_images(8), **known)
@@ -1585,7 +1590,10 @@ def test_a_run_resumes_with_its_own_teacher_and_loss_alone_and_makes_a_lost_stud
     torch.testing.assert_close(after, before, rtol=0, atol=0)
     with pytest.raises(UserError, match="the loss was"):
         script.train(again, lambda *args: None)
-    tiny(tmp_path / "t.pt", schedule="linear")  # the same weights, another chain
+    (tmp_path / "t.pt").rename(tmp_path / "moved.pt")
+    again = dataclasses.replace(again, teacher=str(tmp_path / "moved.pt"))
+    script.train(again)
+    tiny(tmp_path / "moved.pt", schedule="linear")  # the same weights, another chain
     with pytest.raises(UserError, match="the teacher was SHA-256"):
         script.train(again)
 
@@ -1742,6 +1750,7 @@ def test_the_commands_work_as_written(tmp_path):
 BAD = {
     "boot.py": """
         --steps 0 | --steps is 0, and must be
+        --teacher t.pt --dataset cifar10 | not allowed with argument --teacher
         --solver rk4 | invalid choice: 'rk4'
         --device abacus --teacher t.pt | abacus
         --teacher nowhere.pt | no checkpoint at nowhere.pt
@@ -1804,6 +1813,8 @@ BAD = {
         mixed | mixed/b.png
         deep | deep/a.png is not one picture with 8 bits a channel (mode I
         deeper | deeper/a.png is not one picture with 8 bits a channel (mode RGB
+        clear | clear/a.png is not one picture with 8 bits a channel (mode L
+        loop | loop/again is a link to a folder that is read already
         moving | moving/a.gif
         images.npz --allow-few --ref none.npz | none.npz has arr_0
         images.npz --allow-few --ref folder | no pictures in folder
@@ -1861,19 +1872,30 @@ def bad_files(tmp_path, monkeypatch, short):
     statistics = dict(mu=np.zeros(128), sigma=np.eye(128), features=np.zeros((9, 64)))
     np.savez("wide.npz", **statistics)
     np.savez("words.npz", **statistics | {"mu": np.array(["0"] * 128)})
-    for name in ("folder/empty", "mixed", "deep", "deeper", "moving"):
+    for name in ("folder/empty", "mixed", "deep", "deeper", "clear", "loop", "moving"):
         Path(name).mkdir(parents=True)
     Image.fromarray(np.zeros((32, 32), np.uint16)).save("deep/a.png")
-    chunks = b""  # of a colour picture of 16 bits, which Pillow does not write
-    for kind, data in ((b"IHDR", struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0)),
-                       (b"IDAT", zlib.compress(bytes(4 * (1 + 4 * 6)))), (b"IEND", b"")):
-        chunks += struct.pack(">I", len(data)) + kind + data
-        chunks += struct.pack(">I", zlib.crc32(kind + data))
-    Path("deeper/a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+    write_png("deeper/a.png", bits=16, colour=2, row=24)
+    write_png("clear/a.png", bits=2, colour=0, row=1, transparent=bytes(2))
+    Image.fromarray(images[0]).save("loop/a.png")
+    Path("loop/again").symlink_to("../loop")
     frames = [Image.fromarray(image) for image in images]
     frames[0].save("moving/a.gif", save_all=True, append_images=frames[1:])
     Image.fromarray(images[0]).save("mixed/a.png")
     Image.fromarray(images[0, :, :16]).save("mixed/b.png")
+
+
+def write_png(path, bits, colour, row, transparent=b""):
+    """A black PNG of 4 x 4 pixels, `row` bytes each row, of a kind that Pillow does not write."""
+    header = struct.pack(">IIBBBBB", 4, 4, bits, colour, 0, 0, 0)
+    chunks = {b"IHDR": header, b"tRNS": transparent, b"IDAT": zlib.compress(bytes(4 * (1 + row))),
+              b"IEND": b""}
+    file = b"\x89PNG\r\n\x1a\n"
+    for kind, data in chunks.items():
+        if data or kind != b"tRNS":
+            file += struct.pack(">I", len(data)) + kind + data
+            file += struct.pack(">I", zlib.crc32(kind + data))
+    Path(path).write_bytes(file)
 
 
 def refused(capsys, script, *arguments):

@@ -137,6 +137,7 @@ class Pipeline:
     name: str             # on the hub, or a folder
     latents: bool         # whether an autoencoder makes the images
     prompts: list = None  # what labels 0, 1, ... mean; None: the model takes no prompts
+    decoder: str = None   # fingerprint() of its autoencoder; None: none, or it was not noted
 
     def demand_folder(self):
         """UserError if images of latents will be asked for, and the pipeline's folder is gone."""
@@ -150,6 +151,9 @@ class Pipeline:
         if not self.latents:
             return x
         vae = autoencoder(self.name).to(x.device)
+        if self.decoder not in (None, fingerprint(self.name)):
+            raise UserError(f"the autoencoder of {self.name} is no longer the one that this model "
+                            "was converted with: put that back, or convert the pipeline again")
         # one at a time: an image of 512 x 512 takes about 1 GB
         return torch.cat([vae.decode(part.float() / vae.config.scaling_factor).sample
                           for part in x.split(1)])
@@ -218,6 +222,13 @@ def with_weights(its_class, name, part):
 def autoencoder(name):
     """The autoencoder of a pipeline."""
     return pipeline_part(name, "vqvae" if "vqvae" in pipeline_parts(name) else "vae")
+
+
+@functools.cache
+def fingerprint(name):
+    """A hash of what a pipeline's autoencoder does: its weights, and the scale of its latents."""
+    vae = autoencoder(name)
+    return teachers.sha256([vae.config.scaling_factor, vae.state_dict()])
 
 
 @torch.no_grad()
@@ -314,7 +325,8 @@ def from_pipeline(name, prompts, null_class):
         "latents": latents, "method": "teacher", "config": {},
         "image_shape": [C, *(size if isinstance(size, (list, tuple)) else (size, size))],
         "pipeline": {"name": str(Path(name).resolve()) if Path(name).is_dir() else name,
-                     "latents": latents, "prompts": None}}
+                     "latents": latents, "prompts": None,
+                     "decoder": fingerprint(name) if latents else None}}
 
 
 def read_prompts(path):

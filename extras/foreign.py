@@ -8,7 +8,6 @@ training script's way of wrapping them need not be known. docs/teachers.md has a
 import re
 import zipfile
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -101,8 +100,10 @@ class Part:
         ema-pytorch's "ema" holds the "online" model as well; "exp_avg" is Adam's, of gradients.
         """
         said = words(*self.where, self.prefix)
-        counted = self.prefix.removesuffix("module.") + "n_averaged" in self.tensors
-        return counted or bool(said & AVERAGE) and not said & {"online", "exp"}
+        count = self.tensors.get(self.prefix.removesuffix("module.") + "n_averaged")
+        if count is not None:  # 0: it still is what training began with
+            return bool(count > 0)
+        return bool(said & AVERAGE) and not said & {"online", "exp"}
 
 
 def words(*names):
@@ -139,7 +140,7 @@ def parts_of(content, wanted):
                 if part.names.setdefault(w, name) != name:
                     raise UserError(f"{name!r} and {part.names[w]!r} of one file are the same "
                                     "weight: save the one that is meant")
-    most = max((len(part.names) for part in found.values()), default=0)
+    most = max([4, *(len(part.names) for part in found.values())])  # fewer names are a chance
     return [part for part in found.values() if len(part.names) > most / 2]
 
 

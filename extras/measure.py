@@ -23,6 +23,7 @@ import math
 import statistics
 import textwrap
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -42,6 +43,7 @@ TAKES = {  # what each command takes besides its name
     "errors": "teacher student data n seed device", "mix": "images share data seed out",
     "real": "data n out", "noise": "teacher data n seed device out",
     "prompts": "images prompts data device out"}
+ENDS = {"steps": ".png", "mix": ".npz", "real": ".npz", "noise": ".pt", "prompts": ".png"}  # --out
 
 
 @dataclass
@@ -49,7 +51,8 @@ class Config(teachers.Options):
     """Measures what docs/results.md and docs/experiments.md report."""
 
     what: str = opt("", "see the top of this file", positional=True, choices=TAKES)
-    teacher: str = opt("cifar10", "a name of teachers.py list, or a path")
+    teacher: str = opt(None, "a name of teachers.py list, or a path (default: the one that the "
+                             "student was made from, or else cifar10)")
     student: str = opt("", "steps: of boot.py, a path or cifar10; errors: a diffusion model's path")
     solver: str = opt("midpoint", "floor: of the signal-ODE", choices=boot.SOLVERS)
     delta: float = opt(1 / 8, "floor: length of a hop (delta)", 1e-4, 1)
@@ -77,8 +80,20 @@ class Config(teachers.Options):
                                 "out")
             if not given and field.name in takes and field.default == "":
                 raise UserError(f"{self.what} needs --{field.name}, see --help")
+        folder, ending = Path(self.out).parent, ENDS.get(self.what)
+        if ending and not (self.out.endswith(ending) and folder.is_dir()):
+            raise UserError(f"--out {self.out}: give a {ending}, in a folder that exists")
+        if self.what == "noise" and Path(self.out).exists():
+            raise UserError(f"{self.out} exists: choose another --out")
+        if self.what in ("floor", "noise"):
+            self.teacher = self.teacher or "cifar10"
         self.n = self.n or {"floor": 64, "steps": 256, "errors": 2000, "real": 5000,
                             "noise": 10_000}.get(self.what)
+
+
+def teacher_of(path, config):
+    """The name of the teacher that a model is compared with."""
+    return config.teacher or teachers.load(path)[1]["config"].get("teacher", "cifar10")
 
 
 def floor(config):
@@ -111,15 +126,16 @@ def steps(config):
 
     UserError for a teacher of other images or classes, and a scale that the student never learned.
     """
-    teacher = teachers.load_teacher(config.teacher, config.device).in_precision("auto")
     student = boot.load_student(config.student, config.device)
+    its = teacher_of(student.path, config)
+    teacher = teachers.load_teacher(its, config.device).in_precision("auto")
     student.model = student.model.in_precision("auto")
     if (teacher.image_shape, teacher.num_classes) != (
             student.model.image_shape, student.model.num_classes):
-        raise UserError(f"{config.student} and {config.teacher} have other images or classes: name "
-                        "its own teacher")
+        raise UserError(f"{config.student} and {its} have other images or classes: name its own "
+                        "teacher")
     w = student.guidance if config.guidance is None else [config.guidance] * len(student.guidance)
-    run = boot.Config(config.teacher, t_min=student.t_min, t_max=student.t_max, seed=config.seed,
+    run = boot.Config(its, t_min=student.t_min, t_max=student.t_max, seed=config.seed,
                       guidance=tuple(w), compare=config.n)
     drawn = boot.draw_teacher(teacher, run)
     mse = boot.compare(student, drawn, run, config.out)
@@ -136,13 +152,14 @@ def errors(config):
 
     Means over ten indices of a chain of 100. UserError if the model does not fit CIFAR-10.
     """
-    run = dkdm.Config(config.teacher, seed=config.seed)
+    its = teacher_of(config.student, config)
+    run = dkdm.Config(its, seed=config.seed)
     teacher, model = (
         teachers.load_teacher(name, config.device).respaced(run.T).in_precision("auto")
-        for name in (config.teacher, config.student))
+        for name in (its, config.student))
     fits = {(made.image_shape, made.num_classes) for made in (teacher, model)}
     if fits not in ({((3, 32, 32), 10)}, {((3, 32, 32), None)}):
-        raise UserError(f"{config.teacher} and {config.student} are not both models of CIFAR-10's "
+        raise UserError(f"{its} and {config.student} are not both models of CIFAR-10's "
                         "images, with its classes or without: name such models")
     by_index = dkdm.compare(model, teacher, run)
     images, labels = (part[:config.n] for part in eval_fid.cifar10(config.data, "test"))
@@ -226,13 +243,16 @@ def prompts(config):
                          eval_fid.read_arrays(config.images), eval_fid.read_arrays(config.data))
     images, theirs = (torch.from_numpy(eval_fid.find_pixels(arrays, path)).permute(0, 3, 1, 2)
                       for arrays, path in ((made, config.images), (real, config.data)))
-    if "arr_1" not in made or not set(made["arr_1"].tolist()) <= set(range(len(lines))):
+    labels = made.get("arr_1", np.zeros(0))
+    if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu" or (
+            not set(labels.tolist()) <= set(range(len(lines)))):
         raise UserError(f"the labels of {config.images} are no lines of {config.prompts}")
     if not real.keys() >= {"captions", "categories", "held"} or not real["held"].any() or (
-            images.shape[1:] != theirs.shape[1:]) or not all(real["categories"]):
-        raise UserError(f"{config.data} is no pictures.npz of extras.train_prompts of that size, "
-                        "with a category of each picture and some kept out")
-    asked, held = [lines[label] for label in made["arr_1"]], torch.from_numpy(real["held"])
+            {images.shape[1:], theirs.shape[1:]} != {(3, 32, 32)}) or not all(real["categories"]):
+        raise UserError(f"{config.data} is no pictures.npz of extras.train_prompts, with a "
+                        "category of each picture and some kept out, or its pictures or the images "
+                        "are not 32 x 32, which the features are for")
+    asked, held = [lines[label] for label in labels], torch.from_numpy(real["held"])
     device = teachers.pick_device(config.device)
     network = eval_fid.load_network(eval_fid.Config(features="cifar10"), device)
     x, y = (eval_fid.measure(network, pixels, 100, device, "features")["features"]

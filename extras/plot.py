@@ -86,6 +86,8 @@ def strip(path, about, colours, panels, limit=None):
 def film(folder, out):
     """Writes a picture of eight noise samples, a column each, as training went on, a row each."""
     paths = sorted(Path(folder).glob("samples/step_*.png"))
+    if not str(out).endswith(".png"):
+        raise UserError(f"--out {out}: a film is a .png")
     if len(paths) < 2 or "mse" not in read_log(folder):
         raise UserError(f"{folder} has no pictures of a run of boot.py: name the --out of one")
     kept = [paths[round(k)] for k in np.unique(np.geomspace(1, len(paths), 8).round()) - 1]

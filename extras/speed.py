@@ -65,6 +65,13 @@ class Config(teachers.Options):
     gpu: str = opt("", "what to measure on a GPU", choices=("steps", "memory"))
     one: tuple = opt(None, argparse.SUPPRESS, type=str, nargs=2)  # a side and its work
 
+    def __post_init__(self):
+        super().__post_init__()
+        if bool(self.against) + bool(self.peers) + bool(self.gpu) > 1:
+            raise UserError("--against, --peers and --gpu measure different things: give one")
+        if self.peers and not Path(self.peers).is_dir():
+            raise UserError(f"--peers {self.peers} is no folder: see docs/speed.md for the clones")
+
 
 def seconds(step, count):
     """Of each of `count` calls, after two that are not timed."""

@@ -37,7 +37,6 @@ from extras import (
     demo,
     diffusers_teacher,
     direct,
-    foreign,
     grade,
     handout,
     measure,
@@ -245,7 +244,8 @@ def test_a_teacher_is_optimized_exactly_as_a_student_of_dkdm(tmp_path, short, mo
     ("--data minus.npz", "[-1, 0, 1, 2]"), ("--data gap.npz", "[1, 3]"),
     ("--data few.npz", "int64 (3,)"), ("--data half", "half/a.npz and half/b.npz differ"),
     ("--data beside", "beside/a.png lies beside subfolders"), ("--data kinds", "kinds/a.png"),
-    ("--data below", "has one subfolder, train"), ("--data text", "text/a.heic"),
+    ("--data below", "has one subfolder, train"), ("--data split", "as train and test have the"),
+    ("--data text", "text/a.heic"),
     ("--data tests", "no .npz files but test*.npz"),
     ("--data good.npz --size 9", "tiny does not fit images of 3 x 9 x 9"),
     ("--data good.npz --out empty", "delete it if"), ("--out empty --resume", "no run to resume"),
@@ -259,7 +259,8 @@ def test_bad_input_is_refused_in_one_line(tmp_path, capsys, monkeypatch, options
     Image.new("RGB", (30, 40)).save("sizes/b.png")
     picture_folder(Path(), "broken/cats/2.png", "broken/cats/3.png", "beside/a.png",
                    "beside/cats/b.png", "kinds/a.png", "below/train/cats/a.png",
-                   "below/train/dogs/b.png")
+                   "below/train/dogs/b.png", "split/train/cats/a.png", "split/train/dogs/a.png",
+                   "split/test/cats/a.png", "split/test/dogs/a.png")
     Path("text/a.heic").write_text("what Pillow cannot read")
     Path("broken/cats/3.png").write_bytes(Path("broken/cats/2.png").read_bytes()[:-60])
     images = some_images(4, 8)
@@ -544,6 +545,7 @@ def test_latents_are_scaled_as_the_autoencoder_says(saved, monkeypatch, family, 
     vae = copy.deepcopy(pipeline.vqvae if family == "ldm" else pipeline.vae)
     vae.register_to_config(**settings)
     monkeypatch.setattr(diffusers_teacher, "autoencoder", lambda name: vae)
+    teacher.pipeline.decoder = None
     with torch.no_grad():
         z = vae.encode(torch.rand(5, 3, 16, 16) * 2 - 1)
         z = z.latents if family == "ldm" else z.latent_dist.mean
@@ -695,6 +697,13 @@ def test_a_drawn_scale_of_guidance_starts_as_nothing(saved):
     assert torch.equal(student.net.features, teacher.net.features)  # the prompts are no weights
 
 
+def noisy_copy(net):
+    net = copy.deepcopy(net)
+    with torch.no_grad():
+        next(net.parameters()).add_(0.1)
+    return net
+
+
 def test_a_pipeline_that_is_changed_or_gone_is_missed_at_once(tmp_path, saved, monkeypatch):
     monkeypatch.chdir(tmp_path)
     _, source, prompts = saved("sd")
@@ -712,6 +721,15 @@ def test_a_pipeline_that_is_changed_or_gone_is_missed_at_once(tmp_path, saved, m
     safetensors.torch.save_file(noisy, weights, {"format": "pt"})
     with pytest.raises(UserError, match="no longer the one that mine.pt was made with"):
         convert.convert(dataclasses.replace(again, out="other.pt"))
+    model, latents = teachers.load_teacher("mine.pt"), torch.ones(1, 4, 8, 8)
+    model.to_images(latents)
+    decoder = diffusers_teacher.autoencoder(model.pipeline.name)
+    with monkeypatch.context() as patch:
+        patch.setattr(diffusers_teacher, "autoencoder", lambda name: noisy_copy(decoder))
+        diffusers_teacher.fingerprint.cache_clear()
+        with pytest.raises(UserError, match="no longer the one that this model was converted"):
+            model.to_images(latents)
+    diffusers_teacher.fingerprint.cache_clear()
     shutil.rmtree(folder)
     with pytest.raises(UserError, match="mine, which is gone"):
         teachers.load_teacher("mine.pt")
@@ -926,6 +944,7 @@ def test_positions_that_are_not_trained_come_from_the_model(tmp_path, capsys):
     ({"decay": 0.9, "shadow_params": list(EMA.values())}, "an average without names"),
     ({"model": RAW, "ema": {"shadow_params": list(EMA.values())}}, "'ema', 'shadow_params'"),
     ({"model": RAW, "net": EMA}, "holds 'model', 'net': save the one that is meant"),
+    ({"model": RAW, "swa": AVERAGED | {"n_averaged": torch.tensor(0)}}, "holds 'model', 'swa"),
     ({"model": RAW, "exp_avg": EMA}, "holds 'model', 'exp_avg': save the one that is meant"),
     ([before("module.", RAW), OPT, 3, EMA], "holds '0 / module.*', '3'"),  # DDIM's
     ({"ema_0.99": RAW, "ema_0.999": EMA}, "holds 'ema_0.99', 'ema_0.999'"),
@@ -1508,7 +1527,7 @@ def captioned(folder):
 
 
 def test_a_text_to_image_pipeline_trains_resumes_and_is_converted(tmp_path, monkeypatch):
-    pytest.importorskip("diffusers")
+    diffusers = pytest.importorskip("diffusers")
     monkeypatch.chdir(tmp_path)
     config, update = captioned(tmp_path), train_prompts.update
     train_prompts.train(config)
@@ -1529,11 +1548,23 @@ def test_a_text_to_image_pipeline_trains_resumes_and_is_converted(tmp_path, monk
             raise KeyboardInterrupt
         update(*args)
 
+    def full(pipeline, folder):
+        (folder / "unet").mkdir(parents=True)
+        raise RuntimeError("No space left on device")
+
     monkeypatch.setattr(train_prompts, "update", stopping)
     with pytest.raises(KeyboardInterrupt):
         train_prompts.train(dataclasses.replace(config, out="other"))
     monkeypatch.setattr(train_prompts, "update", update)
-    train_prompts.train(train_prompts.Config.parse(["--out", "other", "--resume"]))
+    resume = train_prompts.Config.parse(["--out", "other", "--resume"])
+    with monkeypatch.context() as patch:
+        patch.setattr(diffusers.IFPipeline, "save_pretrained", full)
+        with pytest.raises(UserError, match="No space left .*; other/pipeline is unharmed"):
+            train_prompts.train(resume)
+    assert Path("other/pipeline/model_index.json").is_file()
+    shutil.rmtree("other/pipeline")
+    train_prompts.train(resume)
+    assert Path("other/pipeline/model_index.json").is_file()
     one, two = (teachers.read(Path(folder, "last.pt")) for folder in ("run", "other"))
     for part in ("nets", "ema"):
         assert all(torch.equal(w, two[part][name]) for name, w in one[part].items())
@@ -1666,10 +1697,10 @@ def test_the_floor_is_the_distance_of_the_exact_path_to_ddim(monkeypatch):
 def test_students_and_solvers_are_compared_on_one_path(tmp_path, guidance, asked):
     path = test_core.tiny(tmp_path / "t.pt")
     teacher = teachers.load_teacher(path).in_precision("auto")
-    made = {"t_min": 0.1, "t_max": 0.9, "guidance": list(guidance)}
+    made = {"t_min": 0.1, "t_max": 0.9, "guidance": list(guidance), "teacher": path}
     student = boot.new_student(teacher, 0.1, 0.9, guidance)
     teachers.save(tmp_path / "s.pt", student.model.checkpoint("boot", made))
-    mse = measure.steps(measure.Config("steps", path, str(tmp_path / "s.pt"), guidance=asked, n=12,
+    mse = measure.steps(measure.Config("steps", None, str(tmp_path / "s.pt"), guidance=asked, n=12,
                                        out=str(tmp_path / "x.png")))
     xi, c = teacher.noise(12, 0), teacher.labels(12)
     w = torch.full((12,), asked) if asked else torch.linspace(guidance[0], guidance[-1], 12)
@@ -1744,6 +1775,8 @@ def test_a_mixed_set_has_the_share_of_real_images_and_their_labels(tmp_path, cap
     assert np.array_equal(first["arr_0"], some_images(20, 32)[:15])
     assert first["arr_1"].tolist() == [*range(10), *range(5)]
     for line, says in (("real --n 15 --share 0.1 --out z.npz", "takes no --share"),
+                       ("real --n 15 --out z.png", "give a .npz, in a folder that exists"),
+                       ("real --n 15 --out nowhere/z.npz", "give a .npz, in a folder that exists"),
                        ("mix --out z.npz", "needs --images"), ("spin", "invalid choice")):
         assert says in test_core.refused(capsys, "measure", *line.split())
 

@@ -12,7 +12,9 @@ here from nothing; IF's T5 was trained on text before, and stayed as it was.
 import copy
 import csv
 import functools
+import os
 import random
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -195,9 +197,19 @@ def train(config):
         teachers.save_grid(folder / f"samples/step_{step:06d}.png", made)
 
     def save():  # last.pt last: if the run stops before it, --resume makes the rest again
-        pipeline.save_pretrained(folder / "pipeline")
+        aside, place = folder / "pipeline.part", folder / "pipeline"
+        shutil.rmtree(aside, ignore_errors=True)
+        try:
+            pipeline.save_pretrained(aside)
+        except Exception as error:  # safetensors has an error of its own for a full disk
+            raise UserError(f"cannot write {aside} ({one_line(error)}): make room; {place} is "
+                            "unharmed") from None
+        shutil.rmtree(place, ignore_errors=True)
+        os.replace(aside, place)
         save_run()
 
+    if log:
+        save()  # the pipeline may have been deleted
     take_steps(config, folder, log, one_step, picture, save)
     return folder / "pipeline"
 

@@ -94,6 +94,10 @@ def labels_of(files, folder):
     if len(classes) == 1 and len(set(places)) > 1:
         raise UserError(f"{folder} has one subfolder, {classes[0][0]}, which has others: give that "
                         "as --data if they are the classes, or put all pictures into one folder")
+    inside = [{place[1:2] for place in places if place[:1] == name} for name in classes]
+    if len(classes) > 1 and () not in inside[0] and all(names == inside[0] for names in inside):
+        raise UserError(f"{folder} has the same subfolders in each of its subfolders, as train and "
+                        "test have the same classes: give one of these as --data")
     if len(classes) > 1:
         tqdm.write("classes: " + one_line(", ".join(name for name, in classes)))
     return [classes.index(place[:1]) for place in places]
