@@ -14,8 +14,8 @@ open is decided here, and printed.
 
 A text-to-image model gets a fixed list of prompts, one on each line of a file. They are its classes
 0, 1, ..., and the empty prompt is "no class". The checkpoint holds their embeddings; the text
-encoder and the autoencoder are read from the pipeline. Other prompts for a teacher or a student of
-BOOT (one of DKDM learns a label table of its own, so it keeps the prompts it was trained with):
+encoder and the autoencoder are read from the pipeline. Other prompts for a teacher, its copy, or a
+student of BOOT of either (what DKDM trains of another size has a label table of its own):
 
     python teachers.py convert sd.pt --prompts others.txt --out sd-others.pt
 """
