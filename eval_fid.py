@@ -344,7 +344,8 @@ def open_picture(path):
         with Image.open(path) as file:
             frames = 1 if file.format == "MPO" else getattr(file, "n_frames", 1)  # MPO: a preview
             # Pillow would clip I and F, cut 16 bits to 8, and miss what is clear in gray of 2 or 4
-            stored, clear = str(file.tile), "transparency" in file.info
+            stored = str(file.tile).replace("BGR;16", "")  # 16 bits for all three channels
+            clear = "transparency" in file.info
             if file.mode[0] in "IF" or ";16" in stored or "L;" in stored and clear or frames > 1:
                 raise ValueError(f"mode {file.mode}, {frames} frames")
             picture = ImageOps.exif_transpose(file)

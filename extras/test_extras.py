@@ -588,6 +588,8 @@ def test_the_last_label_is_no_class_if_it_is_said(tmp_path, saved, capsys, monke
         eps, null = (pipeline.unet(x, i, labels).sample for labels in (c, torch.full((2,), 2)))
         found = teacher.eps_form(x, i, c, 3.0)
     torch.testing.assert_close(found, null + 3 * (eps - null), rtol=0.02, atol=0.02)  # fp16 weights
+    with pytest.raises(UserError, match="no range of --guidance"):
+        boot.new_student(teacher, 0.02, 0.9, (1.0, 3.0))
 
     _, sd, prompts = saved("sd")
     for given, says in (([saved("ddpm")[1]], "has no label table"),
