@@ -583,8 +583,6 @@ def score(config):
 def main():
     config = Config.parse()
     result = score(config)
-    if config.json:
-        return print(json.dumps(result))
     result["scores"] = {name: f"{value:.4g}" for name, value in result["scores"].items()}
     print("; ".join(", ".join(f"{what} {how}" for what, how in part.items())
                     for part in result.values()))  # one line, to paste
