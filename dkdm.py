@@ -303,7 +303,7 @@ def learning_rate(step, config):
 # Configuration
 
 WARMUP = 150    # steps until the learning rate reaches its peak
-KEPT = 20       # entries of a path that --fill strided leaves, or half of its indices
+KEPT = 20       # entries that --fill strided keeps of a path, if it has as many
 SAVES = 24      # of a run, at most
 LOSSES = "simple", "vlb"  # their columns in log.csv
 PICTURE = 4     # at each PICTURE-th save, a picture
@@ -327,7 +327,7 @@ class Config(teachers.RunOptions):
                     choices=("dynamic", "shuffled", "iterative"))
     rho: float = opt(0.4, "ratio of the pool's size to T times batch (rho)", 1e-6, 1e4)
     fill: str = opt("paper", "how the pool is filled: paper, each entry by steps of its own; or "
-                    "strided, in steps of two, 20 entries a path", choices=tuple(FILL))
+                    f"strided, in steps of two, {KEPT} entries a path", choices=tuple(FILL))
     T: int = opt(100, "steps of the chain, a divisor of the teacher's, or all if it has fewer "
                  "(paper: 1000; filling the pool then takes 100 times the calls)", 1)
     label_dropout: float = opt(None, "share of entries without a class (default: 0.1; "

@@ -320,7 +320,8 @@ def list_files(folder):
     files, left_out, folders, seen = [], [], [Path(folder)], set()
     for place in folders:  # grows meanwhile
         if place.resolve() in seen:
-            raise UserError(f"{place} is a link to a folder that is read already: take it away")
+            raise UserError(f"{place} is the same folder as another in {folder}: take the link "
+                            "away")
         seen.add(place.resolve())
         inside = list(place.iterdir())
         left_out += [] if inside else [place]
@@ -343,7 +344,8 @@ def open_picture(path):
     try:
         with Image.open(path) as file:
             frames = 1 if file.format == "MPO" else getattr(file, "n_frames", 1)  # MPO: a preview
-            # Pillow would clip I and F, cut 16 bits to 8, and miss what is clear in gray of 2 or 4
+            # Pillow would clip I and F, cut 16 bits to 8, and not find the transparent value of a
+            # gray picture of 2 or 4 bits
             stored = str(file.tile).replace("BGR;16", "")  # 16 bits for all three channels
             clear = "transparency" in file.info
             if file.mode[0] in "IF" or ";16" in stored or "L;" in stored and clear or frames > 1:

@@ -584,7 +584,7 @@ def load(name_or_path, device="cpu", about=None):
         content = foreign.described(content, about, path)
     model = build(content, name_or_path, pick_device(device))
     if model.pipeline:
-        model.pipeline.demand_folder()  # now, not after hours
+        model.pipeline.demand_decoder()  # now, not after hours
     return model, content
 
 
@@ -882,6 +882,7 @@ def open_run(config, generator, given, shared, own=None):
         return folder, log, save_run
     saved = read_run(folder)
     asked_now = asked | given | {"processes": count}
+    # What is read may have moved: its content is compared.
     moved = {name: asked[name] for name in ("out", "teacher", "data", "table") if name in asked}
     was = saved["config"] | saved["given"] | moved | {"processes": len(saved["processes"])}
     differ = [f"{name} was {was.get(name)} and is {new}" for name, new in asked_now.items()
@@ -976,7 +977,8 @@ def draw_images(model, config, draw, source, how, size=None):
         raise UserError(f"--out {out}: give a .png or an .npz, in a folder that exists")
     one_process()
     c, images = model.labels(n, config.label), []
-    digest = hashlib.sha256(download(source).read_bytes()).hexdigest()[:8]
+    if out.suffix == ".npz":  # now, since a run may write another student before all is drawn
+        digest = hashlib.sha256(download(source).read_bytes()).hexdigest()[:8]
     began = time.monotonic()
     for k in tqdm(range(0, n, size), desc="drawing", unit="batch"):
         noises = model.noises(range(k, min(k + size, n)), config.seed)

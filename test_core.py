@@ -1814,7 +1814,7 @@ BAD = {
         deep | deep/a.png is not one picture with 8 bits a channel (mode I
         deeper | deeper/a.png is not one picture with 8 bits a channel (mode RGB
         clear | clear/a.png is not one picture with 8 bits a channel (mode L
-        loop | loop/again is a link to a folder that is read already
+        loop | loop/again is the same folder as another in loop: take the link away
         moving | moving/a.gif
         images.npz --allow-few --ref none.npz | none.npz has arr_0
         images.npz --allow-few --ref folder | no pictures in folder

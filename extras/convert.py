@@ -97,12 +97,20 @@ KEYS = {
 }
 
 
+def once(pairs):
+    """A JSON object as a dict. ValueError for a key that is there twice."""
+    for key, _ in pairs:
+        if [other for other, _ in pairs].count(key) > 1:
+            raise ValueError(f"{key!r} is there twice")
+    return dict(pairs)
+
+
 def describe(arch):
     """What bare weights are, by the name of a public model or a JSON file. UserError."""
     if arch in NAMED and NAMED[arch][-1]:
         return NAMED[arch][-1]
     try:
-        about = json.loads(Path(arch).read_text(encoding="utf-8-sig"))
+        about = json.loads(Path(arch).read_text(encoding="utf-8-sig"), object_pairs_hook=once)
         if not isinstance(about, dict):
             raise ValueError("JSON, but not {...}")
     except (OSError, ValueError, RecursionError) as error:

@@ -139,11 +139,15 @@ class Pipeline:
     prompts: list = None  # what labels 0, 1, ... mean; None: the model takes no prompts
     decoder: str = None   # fingerprint() of its autoencoder; None: none, or it was not noted
 
-    def demand_folder(self):
-        """UserError if images of latents will be asked for, and the pipeline's folder is gone."""
+    def demand_decoder(self):
+        """UserError if latents will have to be decoded, and their autoencoder is gone or another.
+        """
         if self.latents and Path(self.name).is_absolute() and not Path(self.name).is_dir():
             raise UserError(f"the autoencoder of this model was in {self.name}, which is gone: put "
                             "the pipeline back there, or a link to it")
+        if self.decoder is not None and self.decoder != fingerprint(self.name):
+            raise UserError(f"the autoencoder of {self.name} is no longer the one that this model "
+                            "was converted with: put that back, or convert the pipeline again")
 
     @torch.no_grad()
     def decode(self, x):
@@ -151,9 +155,6 @@ class Pipeline:
         if not self.latents:
             return x
         vae = autoencoder(self.name).to(x.device)
-        if self.decoder not in (None, fingerprint(self.name)):
-            raise UserError(f"the autoencoder of {self.name} is no longer the one that this model "
-                            "was converted with: put that back, or convert the pipeline again")
         # one at a time: an image of 512 x 512 takes about 1 GB
         return torch.cat([vae.decode(part.float() / vae.config.scaling_factor).sample
                           for part in x.split(1)])

@@ -102,7 +102,7 @@ class Part:
         said = words(*self.where, self.prefix)
         count = self.tensors.get(self.prefix.removesuffix("module.") + "n_averaged")
         if count is not None:  # 0: it still is what training began with
-            return bool(count > 0)
+            return bool((count > 0).any())
         return bool(said & AVERAGE) and not said & {"online", "exp"}
 
 

@@ -43,7 +43,8 @@ TAKES = {  # what each command takes besides its name
     "errors": "teacher student data n seed device", "mix": "images share data seed out",
     "real": "data n out", "noise": "teacher data n seed device out",
     "prompts": "images prompts data device out"}
-ENDS = {"steps": ".png", "mix": ".npz", "real": ".npz", "noise": ".pt", "prompts": ".png"}  # --out
+# How the name in --out ends
+ENDS = {"steps": ".png", "mix": ".npz", "real": ".npz", "noise": ".pt", "prompts": ".png"}
 
 
 @dataclass
@@ -92,7 +93,7 @@ class Config(teachers.Options):
 
 
 def teacher_of(path, config):
-    """The name of the teacher that a model is compared with."""
+    """The teacher, a name or path, that the model at path is compared with. UserError."""
     return config.teacher or teachers.load(path)[1]["config"].get("teacher", "cifar10")
 
 

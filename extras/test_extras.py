@@ -42,6 +42,7 @@ from extras import (
     measure,
     plane,
     plot,
+    speed,
     train_features,
     train_prompts,
     train_teacher,
@@ -545,7 +546,6 @@ def test_latents_are_scaled_as_the_autoencoder_says(saved, monkeypatch, family, 
     vae = copy.deepcopy(pipeline.vqvae if family == "ldm" else pipeline.vae)
     vae.register_to_config(**settings)
     monkeypatch.setattr(diffusers_teacher, "autoencoder", lambda name: vae)
-    teacher.pipeline.decoder = None
     with torch.no_grad():
         z = vae.encode(torch.rand(5, 3, 16, 16) * 2 - 1)
         z = z.latents if family == "ldm" else z.latent_dist.mean
@@ -723,14 +723,13 @@ def test_a_pipeline_that_is_changed_or_gone_is_missed_at_once(tmp_path, saved, m
     safetensors.torch.save_file(noisy, weights, {"format": "pt"})
     with pytest.raises(UserError, match="no longer the one that mine.pt was made with"):
         convert.convert(dataclasses.replace(again, out="other.pt"))
-    model, latents = teachers.load_teacher("mine.pt"), torch.ones(1, 4, 8, 8)
-    model.to_images(latents)
+    model = teachers.load_teacher("mine.pt")
     decoder = diffusers_teacher.autoencoder(model.pipeline.name)
     with monkeypatch.context() as patch:
         patch.setattr(diffusers_teacher, "autoencoder", lambda name: noisy_copy(decoder))
         diffusers_teacher.fingerprint.cache_clear()
         with pytest.raises(UserError, match="no longer the one that this model was converted"):
-            model.to_images(latents)
+            teachers.load_teacher("mine.pt")
     diffusers_teacher.fingerprint.cache_clear()
     shutil.rmtree(folder)
     with pytest.raises(UserError, match="mine, which is gone"):
@@ -1094,7 +1093,9 @@ def test_descriptions_are_asked_for_where_they_belong(tmp_path, capsys, monkeypa
     test_core.run("teachers.py", *a_conversion(tmp_path, RAW))
     Path("new.pt").rename("own.pt")
     Path("folder").mkdir()
+    Path("twice.json").write_text('{"T": 5, "T": 6}')
     for arguments, says in (
+            ("mine.pt --arch twice.json", "'T' is there twice"),
             ("own.pt --arch about.json", "a checkpoint of this project: leave --arch out"),
             ("mine.pt", "it holds 'time_embed.0.weight', "), ("folder", "diffusers:folder"),
             ("cifar10 --arch about.json", "leave it out for cifar10"),
@@ -1106,6 +1107,13 @@ def test_descriptions_are_asked_for_where_they_belong(tmp_path, capsys, monkeypa
     monkeypatch.setitem(sys.modules, "diffusers", None)
     command = a_conversion(tmp_path, RAW, ABOUT | {"schedule": {"beta_schedule": "linear"}})
     assert "pip install diffusers, or" in test_core.refused(capsys, "teachers.py", *command)
+
+
+@pytest.mark.parametrize(("options", "says"), [
+    (dict(gpu="steps", against="HEAD"), "give one"), (dict(peers="nowhere"), "is no folder")])
+def test_speed_drops_no_option(options, says):
+    with pytest.raises(UserError, match=says):
+        speed.Config(**options)
 
 
 # ------------------------------------------------------------------------------------------------
@@ -1561,7 +1569,7 @@ def test_a_text_to_image_pipeline_trains_resumes_and_is_converted(tmp_path, monk
     resume = train_prompts.Config.parse(["--out", "other", "--resume"])
     with monkeypatch.context() as patch:
         patch.setattr(diffusers.IFPipeline, "save_pretrained", full)
-        with pytest.raises(UserError, match="No space left .*; other/pipeline is unharmed"):
+        with pytest.raises(UserError, match="No space left .*; an older pipeline is unharmed"):
             train_prompts.train(resume)
     assert Path("other/pipeline/model_index.json").is_file()
     shutil.rmtree("other/pipeline")

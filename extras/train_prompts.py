@@ -202,8 +202,8 @@ def train(config):
         try:
             pipeline.save_pretrained(aside)
         except Exception as error:  # safetensors has an error of its own for a full disk
-            raise UserError(f"cannot write {aside} ({one_line(error)}): make room; {place} is "
-                            "unharmed") from None
+            raise UserError(f"cannot write {aside} ({one_line(error)}): make room; an older "
+                            "pipeline is unharmed") from None
         shutil.rmtree(place, ignore_errors=True)
         os.replace(aside, place)
         save_run()
