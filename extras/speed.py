@@ -1,7 +1,6 @@
-"""How fast this checkout is: alone, beside another revision, beside the public code.
+"""How fast this checkout is: alone, and beside the public code.
 
     python -m extras.speed                     what a step consists of, and its arithmetic alone
-    python -m extras.speed --against HEAD~1    training here and at another revision
     python -m extras.speed --peers FOLDER      ratios; FOLDER holds clones of guided-diffusion, DiT
                                                and DKDM; pip install timm pytorch-fid
     python -m extras.speed --gpu steps         steps on a GPU, as they are and as CUDA graphs
@@ -16,7 +15,6 @@ import copy
 import itertools
 import os
 import pickle
-import shutil
 import socket
 import statistics
 import subprocess
@@ -52,11 +50,8 @@ PEERS = {  # work and size: batch, steps timed in a turn
 
 @dataclass
 class Config(teachers.Options):
-    """Measures speed: of the parts of a step, or beside another revision or the public code."""
+    """Measures speed: of the parts of a step, or beside the public code."""
 
-    against: str = opt("", "revision of this repository to compare with", metavar="REVISION")
-    steps: int = opt(400, "with --against: training steps of a run; in short ones, pictures "
-                          "slow down the steps that follow", 20)
     peers: str = opt("", "folder of the clones to compare with", metavar="FOLDER")
     only: str = opt("", "with --peers: rows that begin so", metavar="WORK")
     batch: int = opt(None, "with --peers: images of a DKDM step (default: as suits a CPU)", 1)
@@ -67,8 +62,8 @@ class Config(teachers.Options):
 
     def __post_init__(self):
         super().__post_init__()
-        if bool(self.against) + bool(self.peers) + bool(self.gpu) > 1:
-            raise UserError("--against, --peers and --gpu measure different things: give one")
+        if self.peers and self.gpu:
+            raise UserError("--peers and --gpu measure different things: give one")
         if self.peers and not Path(self.peers).is_dir():
             raise UserError(f"--peers {self.peers} is no folder: see docs/speed.md for the clones")
 
@@ -242,32 +237,6 @@ def memory_of_a_gpu():
         del teacher
 
 
-def training_speed(path):
-    """Images per second in a log.csv without its first ten steps. A row spans 1 to 10 steps."""
-    log = np.genfromtxt(path, delimiter=",", names=True)
-    log = log[log["step"] > 10]
-    spans = np.diff(log["step"], prepend=10)
-    return spans.sum() / (spans / log["images_per_s"]).sum()
-
-
-def beside_revision(config):
-    """Prints how fast both scripts train here and there, in short runs that take turns."""
-    with tempfile.TemporaryDirectory() as aside:
-        other = Path(aside) / "other"
-        run("git", "archive", "-o", f"{other}.zip", config.against)
-        shutil.unpack_archive(f"{other}.zip", other)
-        for script, more in (("boot.py", []), ("dkdm.py", ["--rho", "0.01"])):
-            speed = {ROOT: [], other: []}
-            for root in (*speed,) * ROUNDS:
-                out = Path(aside) / f"{script}-{root.name}-{len(speed[root])}"
-                run(sys.executable, root / script, "--steps", str(config.steps), "--compare", "10",
-                    "--out", out, *more)
-                speed[root].append(training_speed(out / "log.csv"))
-            here, there = map(statistics.median, speed.values())
-            print(f"{script}: {here:.1f} images/s here, {there:.1f} at {config.against}: "
-                  f"{here / there:.2f} times", flush=True)
-
-
 def beside_peers(config):
     """Prints a row of a table for each kind of work whose name begins with config.only."""
     print("| work | batch | ours, images/s | as released | ratio |\n|---|---|---|---|---|")
@@ -410,7 +379,7 @@ def main():
         return steps_on_a_gpu() if config.gpu == "steps" else memory_of_a_gpu()
     if config.peers:
         return beside_peers(config)
-    return beside_revision(config) if config.against else profile()
+    return profile()
 
 
 if __name__ == "__main__":

@@ -1110,7 +1110,7 @@ def test_descriptions_are_asked_for_where_they_belong(tmp_path, capsys, monkeypa
 
 
 @pytest.mark.parametrize(("options", "says"), [
-    (dict(gpu="steps", against="HEAD"), "give one"), (dict(peers="nowhere"), "is no folder")])
+    (dict(gpu="steps", peers="."), "give one"), (dict(peers="nowhere"), "is no folder")])
 def test_speed_drops_no_option(options, says):
     with pytest.raises(UserError, match=says):
         speed.Config(**options)
