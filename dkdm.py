@@ -137,13 +137,15 @@ def shuffle_denoise(pool, teacher, generator):
 def strided_denoise(pool, teacher, generator):
     """Our way, a twentieth of the calls: a path of DDIM in steps of 2 indices leaves KEPT entries.
 
-    T / 2 teacher calls a path. Its entries share one noise sample and one label.
+    T / 2 teacher calls a path. Its entries share one noise sample and one label. Half of the paths
+    take one index alone at first, so that odd and even ones come alike.
     """
     N, T, device = len(pool.i), pool.T, pool.i.device
     places = (T + 1) // 2  # on a path
     each = min(KEPT, places)
     paths = math.ceil(N / each)
-    i = (T - 2 + torch.randint(2, (paths,), generator=generator, device=device)).clamp(min=0)
+    i = torch.full((paths,), T - 1, device=device)  # noise is right at no other
+    goal = (T - 2 + torch.randint(2, (paths,), generator=generator, device=device)).clamp(min=0)
     x = torch.randn(paths, *teacher.image_shape, generator=generator, device=device)
     c = pool.new_labels(paths, generator)
     kept = torch.rand(paths, places, generator=generator, device=device).argsort(1)[:, :each]
@@ -151,17 +153,15 @@ def strided_denoise(pool, teacher, generator):
     if c is not None:
         pool.c.copy_(c[path])
     for k in tqdm(range(places), desc="filling the pool"):
-        rows = (place == k).nonzero().flatten()
-        pool.x[rows], pool.i[rows] = x[path[rows]].half(), i[path[rows]]
-        if k == places - 1:
-            break
-        for some in torch.arange(paths, device=device).split(teacher.at_once):
+        for some in (i > goal).nonzero().flatten().split(teacher.at_once):
             x_i, label = x[some], None if c is None else c[some]
             out = teacher.eps_form(x_i, i[some], label)
             _, _, x0, eps = teacher.schedule.p_mean_variance(out, x_i, i[some])
-            i[some] = (i[some] - 2).clamp(min=0)
-            alpha, sigma = teacher.schedule.levels(i[some], x_i)
+            alpha, sigma = teacher.schedule.levels(goal[some], x_i)
             x[some] = alpha * x0 + sigma * eps
+        rows = (place == k).nonzero().flatten()
+        pool.x[rows], pool.i[rows] = x[path[rows]].half(), goal[path[rows]]
+        i, goal = goal, (goal - 2).clamp(min=0)
 
 
 FILL = {"paper": shuffle_denoise, "strided": strided_denoise}

@@ -482,9 +482,10 @@ def write(path, fill):
             fill(file)
         os.replace(aside, path)
     except (OSError, RuntimeError) as error:
-        aside.unlink(missing_ok=True)
         raise UserError(f"cannot write {path} ({one_line(error)}): make room, or choose another "
                         "place; an older file of that name is unharmed") from None
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def download(name, advice="try again", sha256=None):
@@ -842,9 +843,9 @@ def open_run(config, generator, given, shared, own=None):
     given {what: text, or tensors and plain values}: what the run depends on besides config, such as
     its teacher or data. shared {name: module or optimizer}, alike in all processes, and own {name:
     what differs, such as a pool} are brought back to the last save, and so are random draws, but
-    for dropout on a GPU. log: a list of rows {column: number}. save_run writes log.csv, and last.pt
-    for --resume; all processes call it. UserError if a new run's folder exists, or the run to
-    resume had another configuration, teacher, loss, data, device or number of processes.
+    for dropout on a GPU. log: a list of rows {column: number}. save_run writes config.json, log.csv
+    and, for --resume, last.pt; all processes call it. UserError if a new run's folder exists, or
+    the run to resume had another configuration, teacher, loss, data, device or number of processes.
     """
     folder, (rank, count) = Path(config.out), processes()
     torch.manual_seed(generator.initial_seed())  # for dropout
@@ -862,6 +863,8 @@ def open_run(config, generator, given, shared, own=None):
         if log:
             write(folder / "log.csv", lambda file: np.savetxt(
                 file, rows, "%.6g", ",", header=",".join(columns), comments=""))
+        write(folder / "config.json",
+              lambda file: file.write(json.dumps(asked, indent=2).encode() + b"\n"))
         states = {name: part.state_dict() for name, part in shared.items()}
         save(folder / "last.pt", states | {"config": asked, "given": given, "log": log,
                                            "processes": everyone})
@@ -877,8 +880,6 @@ def open_run(config, generator, given, shared, own=None):
                 (folder / "samples").mkdir(parents=True)
             except OSError as error:
                 raise UserError(f"--out {folder}: {one_line(error)}; choose another") from None
-        write(folder / "config.json",
-              lambda file: file.write(json.dumps(asked, indent=2).encode() + b"\n"))
         return folder, log, save_run
     saved = read_run(folder)
     asked_now = asked | given | {"processes": count}
@@ -940,16 +941,22 @@ def to_uint8(images):
     return ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
 
+def enlargement(images):
+    """How many times as large save_grid() draws images: 64 pixels at least, where labels fit."""
+    return max(1, 64 // min(images.shape[-2:]))
+
+
 def save_grid(path, images, columns=8, labels=(), heads=()):
-    """A PNG of images (N, C, H, W) in [-1, 1], `columns` a row, small ones enlarged to 64 pixels.
+    """A PNG of images (N, C, H, W) in [-1, 1], `columns` a row, small ones enlarged.
 
     labels, heads: a text for each row, at its left, and for each column, above it. Of latents, the
-    first three channels are shown.
+    first three channels are shown, of two the first.
     """
     import torchvision  # not at the top: it takes seconds, and --help needs none of it
 
-    scale = max(1, 64 // images.shape[-1])
-    images = to_uint8(images[:, :3]).repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+    C, times = images.shape[1], enlargement(images)
+    images = to_uint8(images[:, :1 if C == 2 else 3])  # Pillow takes the second of two for opacity
+    images = images.repeat_interleave(times, 2).repeat_interleave(times, 3)
     grid = torchvision.utils.make_grid(images, nrow=columns, padding=2, pad_value=255)
     left, lines = 150 * bool(labels), max((head.count("\n") + 1 for head in heads), default=0)
     top = (6 + 16 * lines) * bool(heads)

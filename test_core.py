@@ -768,6 +768,18 @@ def test_filling_has_the_exact_marginals(fill):
         assert abs(part.std() - 1) < 4 / (2 * n) ** 0.5 + 0.01  # 1 % for steps of finite size
 
 
+@pytest.mark.parametrize("T", [2, 4])
+def test_strided_filling_of_a_short_chain_is_noise_at_its_end_alone(T):
+    """At T - 2 alpha is 0.70 and 0.38, and so much of the data's mean is there."""
+    teacher = gaussian_teacher().respaced(T)
+    pool, generator = new_pool(3000, num_classes=None, shape=(1, 4, 4), T=T)
+    dkdm.strided_denoise(pool, teacher, generator)
+    for i in (T - 1, T - 2):
+        x = pool.x[pool.i == i].double()
+        alpha, _ = teacher.schedule.levels(torch.tensor([i]), x)
+        assert abs(x.mean() - 0.2 * alpha) < 4 / x.numel() ** 0.5
+
+
 @pytest.mark.parametrize(("size", "T"), [(37, 100), (7, 5), (3, 1)])
 def test_strided_filling_of_any_size_and_chain(size, T):
     """An entry's label and the place it stands at are those of its path: pixels tell which."""
@@ -1238,6 +1250,18 @@ def test_a_student_for_a_range_of_scales_starts_as_its_teacher_and_learns_w(tmp_
 # Runs
 
 
+@pytest.mark.parametrize(("shape", "size"), [
+    ((2, 8, 8), (200, 68)), ((3, 8, 32), (776, 68)), ((3, 100, 80), (248, 104))])
+def test_a_grid_has_room_for_its_labels_and_shows_no_channel_as_opacity(tmp_path, shape, size):
+    images = torch.zeros(3, *shape)
+    images[:, 0] = 1
+    teachers.save_grid(tmp_path / "grid.png", images, 3)
+    with Image.open(tmp_path / "grid.png") as picture:
+        assert (picture.mode, picture.size) == ("RGB", size)
+        other = 255 if shape[0] == 2 else 128  # of two channels the first, as gray
+        assert picture.getpixel((3, 3)) == (255, other, other)
+
+
 def test_both_scripts_have_one_loop_and_one_update():
     """Then diff boot.py dkdm.py shows the methods."""
     for function in ("update", "rates", "learning_rate"):
@@ -1564,6 +1588,7 @@ def test_killed_and_resumed_equals_never_stopped(tmp_path, short, script, stops)
     for where, kept in stops.items():
         stopped = dataclasses.replace(whole, out=str(tmp_path / where))
         stop(script, stopped, where)
+        assert not list(Path(stopped.out).glob("*.part"))
         assert max([0, *(row["step"] for row in teachers.read_run(stopped.out)["log"])]) == kept
         torch.manual_seed(99)  # the state of the global generator must not matter
         run(f"{script.__name__}.py", "--resume", "--out", stopped.out)
@@ -1585,10 +1610,12 @@ def test_a_run_resumes_with_its_own_teacher_and_loss_alone_and_makes_a_lost_stud
     script.train(config)
     before = teachers.read(tmp_path / "run/student.pt")["weights"]
     (tmp_path / "run/student.pt").unlink()
+    (tmp_path / "run/config.json").unlink()
     again = dataclasses.replace(config, resume=True)
     script.train(again)
     after = teachers.read(tmp_path / "run/student.pt")["weights"]
     torch.testing.assert_close(after, before, rtol=0, atol=0)
+    assert json.loads((tmp_path / "run/config.json").read_text())["steps"] == 2
     with pytest.raises(UserError, match="the loss was"):
         script.train(again, lambda *args: None)
     (tmp_path / "t.pt").rename(tmp_path / "moved.pt")

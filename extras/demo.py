@@ -67,7 +67,7 @@ def draw_calls(student, teacher, seed, path):
     heads = [prompts[k % len(prompts)] for k in range(8)] if prompts else ()
     images = model.to_images(torch.cat(list(rows.values())))
     teachers.save_grid(path, images, 8, list(rows), heads)
-    row = images.shape[-2] * max(1, 64 // images.shape[-1])  # save_grid enlarges small ones
+    row = images.shape[-2] * teachers.enlargement(images)
     with Image.open(path) as picture:
         box = 0, picture.height - row - 4, picture.width - 1, picture.height - 1
         ImageDraw.Draw(picture).rectangle(box, outline="crimson", width=3)

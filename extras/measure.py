@@ -38,7 +38,7 @@ from extras import diffusers_teacher
 from teachers import UserError, opt
 
 TAKES = {  # what each command takes besides its name
-    "floor": "teacher solver delta t_max guidance n seed device",
+    "floor": "teacher solver delta t_min t_max guidance n seed device",
     "steps": "teacher student guidance n seed out device",
     "errors": "teacher student data n seed device", "mix": "images share data seed out",
     "real": "data n out", "noise": "teacher data n seed device out",
@@ -57,6 +57,7 @@ class Config(teachers.Options):
     student: str = opt("", "steps: of boot.py, a path or cifar10; errors: a diffusion model's path")
     solver: str = opt("midpoint", "floor: of the signal-ODE", choices=boot.SOLVERS)
     delta: float = opt(1 / 8, "floor: length of a hop (delta)", 1e-4, 1)
+    t_min: float = opt(0.02, "floor: time at which the path ends (t_min)", 1e-4, 1)
     t_max: float = opt(None, "floor: time at which the path starts (default: as boot.py)", 1e-4, 1)
     guidance: float = opt(None, "scale w of classifier-free guidance (default: for floor 1, for "
                                 "steps the student's, all of its range)", 1)
@@ -104,7 +105,7 @@ def floor(config):
     """
     teacher = teachers.load_teacher(config.teacher, config.device)
     run = boot.Config(config.teacher, solver=config.solver, delta=config.delta, seed=config.seed,
-                      t_max=config.t_max, guidance=(config.guidance or 1.0,),
+                      t_min=config.t_min, t_max=config.t_max, guidance=(config.guidance or 1.0,),
                       compare=config.n).fitted(teacher)
 
     def hops(xi, c, w):  # the student's: from min(s + delta, t_max) to s
@@ -136,8 +137,9 @@ def steps(config):
         raise UserError(f"{config.student} and {its} have other images or classes: name its own "
                         "teacher")
     w = student.guidance if config.guidance is None else [config.guidance] * len(student.guidance)
-    run = boot.Config(its, t_min=student.t_min, t_max=student.t_max, seed=config.seed,
-                      guidance=tuple(w), compare=config.n)
+    delta = teachers.load(student.path)[1]["config"]["delta"]
+    run = boot.Config(its, t_min=student.t_min, t_max=student.t_max, delta=delta,
+                      seed=config.seed, guidance=tuple(w), compare=config.n)
     drawn = boot.draw_teacher(teacher, run)
     mse = boot.compare(student, drawn, run, config.out)
     for k in (5, 10, 20):
@@ -151,13 +153,14 @@ def steps(config):
 def errors(config):
     """{"error": to the teacher's eps, as dkdm.py prints it; "denoising loss": to the noise itself}.
 
-    Means over ten indices of a chain of 100. UserError if the model does not fit CIFAR-10.
+    Means over ten indices of a chain of 100 (or of as many steps as divide 100 and both models'
+    chains). UserError if the model does not fit CIFAR-10.
     """
     its = teacher_of(config.student, config)
     run = dkdm.Config(its, seed=config.seed)
-    teacher, model = (
-        teachers.load_teacher(name, config.device).respaced(run.T).in_precision("auto")
-        for name in (its, config.student))
+    both = [teachers.load_teacher(name, config.device) for name in (its, config.student)]
+    T = math.gcd(run.T, *(made.schedule.T for made in both))
+    teacher, model = (made.respaced(T).in_precision("auto") for made in both)
     fits = {(made.image_shape, made.num_classes) for made in (teacher, model)}
     if fits not in ({((3, 32, 32), 10)}, {((3, 32, 32), None)}):
         raise UserError(f"{its} and {config.student} are not both models of CIFAR-10's "

@@ -1461,9 +1461,9 @@ def test_a_plot_counts_minutes_of_training_and_leaves_a_picture(tmp_path):
         teachers.save_grid(run / f"samples/step_{step:06d}.png", grid)
     plot.film(run, tmp_path / "film.png")
     film = np.asarray(Image.open(tmp_path / "film.png"))
-    assert film.shape == (104, 680, 3)  # a row of eight for each step, and labels
-    assert film[18::34, 160, 0].tolist() == [128, 181, 255]
-    assert film[34::34, 160, 0].tolist() == [255, 255, 255]  # the margins between them
+    assert film.shape == (200, 1192, 3)  # a row of eight for each step, and labels
+    assert film[34::66, 160, 0].tolist() == [128, 181, 255]
+    assert film[66::66, 160, 0].tolist() == [255, 255, 255]  # the margins between them
 
 
 # ------------------------------------------------------------------------------------------------
@@ -1670,7 +1670,8 @@ def some_cifar10(folder):
     return str(folder)
 
 
-def test_the_floor_is_the_distance_of_the_exact_path_to_ddim(monkeypatch):
+@pytest.mark.parametrize("t_min", [0.02, 0.3])
+def test_the_floor_is_the_distance_of_the_exact_path_to_ddim(monkeypatch, t_min):
     """Pixels N(0.2, 0.25^2): on a path (x - 0.2 alpha) / std keeps its value, and f is known."""
     def law(t, x):
         alpha, sigma = (teachers.per_sample(level(t), x) for level in (
@@ -1686,10 +1687,10 @@ def test_the_floor_is_the_distance_of_the_exact_path_to_ddim(monkeypatch):
     teacher = test_core.gaussian_teacher()
     teacher.net, teacher.predicts = Exact(teacher.schedule), "v"
     monkeypatch.setattr(teachers, "load_teacher", lambda *_: teacher)
-    found = measure.floor(measure.Config("floor", delta=1 / 256))["floor"]
+    found = measure.floor(measure.Config("floor", delta=1 / 256, t_min=t_min))["floor"]
 
     xi = x = teacher.noise(64, 0).double()
-    times = torch.linspace(0.99, 0.02, 50, dtype=torch.float64)
+    times = torch.linspace(0.99, t_min, 50, dtype=torch.float64)
     (alpha, sigma, std), (last_alpha, last_sigma, last_std) = law(times[0], x), law(times[-1], x)
     z = alpha * (0.2 + alpha * 0.25**2 / std**2 * (xi - 0.2 * alpha)) + sigma * xi - 0.2 * alpha
     y = 0.2 + (last_std * z / std - last_sigma * xi) / last_alpha
@@ -1704,12 +1705,14 @@ def test_the_floor_is_the_distance_of_the_exact_path_to_ddim(monkeypatch):
 
 @pytest.mark.parametrize("guidance, asked", [
     ((2.0,), None), ((1.0, 3.0), None), ((1.0, 3.0), 2.5)])
-def test_students_and_solvers_are_compared_on_one_path(tmp_path, guidance, asked):
+def test_students_and_solvers_are_compared_on_one_path(tmp_path, monkeypatch, guidance, asked):
     path = test_core.tiny(tmp_path / "t.pt")
     teacher = teachers.load_teacher(path).in_precision("auto")
-    made = {"t_min": 0.1, "t_max": 0.9, "guidance": list(guidance), "teacher": path}
+    made = {"t_min": 0.1, "t_max": 0.9, "delta": 0.2, "guidance": guidance, "teacher": path}
     student = boot.new_student(teacher, 0.1, 0.9, guidance)
     teachers.save(tmp_path / "s.pt", student.model.checkpoint("boot", made))
+    shown, draw = [], teachers.save_grid
+    monkeypatch.setattr(teachers, "save_grid", lambda *grid: shown.extend(grid[3]) or draw(*grid))
     mse = measure.steps(measure.Config("steps", None, str(tmp_path / "s.pt"), guidance=asked, n=12,
                                        out=str(tmp_path / "x.png")))
     xi, c = teacher.noise(12, 0), teacher.labels(12)
@@ -1721,6 +1724,8 @@ def test_students_and_solvers_are_compared_on_one_path(tmp_path, guidance, asked
         wanted = (images - exact).square().mean().item()
         assert wanted > 0 and mse[who] == pytest.approx(wanted, rel=0.02)
     assert (tmp_path / "x.png").is_file()
+    times = [row.split("t = ")[1] for row in shown if "t = " in row]
+    assert times == ["0.90", "0.70", "0.50", "0.30", "0.10"]  # where its own hops end
 
 
 def test_errors_of_a_model_that_predicts_nothing_are_known(tmp_path, short):
@@ -1741,6 +1746,10 @@ def test_errors_of_a_model_that_predicts_nothing_are_known(tmp_path, short):
     assert found["denoising loss"] == pytest.approx(np.mean(losses), rel=1e-4)
     itself = measure.errors(measure.Config("errors", path, path, **options))
     assert itself["error"] == 0 < found["error"]
+    ten = teachers.load_teacher(path).respaced(10)
+    teachers.save(tmp_path / "ten.pt", ten.checkpoint("dkdm", {}))
+    same = measure.errors(measure.Config("errors", path, str(tmp_path / "ten.pt"), **options))
+    assert same["error"] < 1e-9
     small = test_core.tiny(tmp_path / "small.pt")
     with pytest.raises(UserError, match="not both models of CIFAR-10"):
         measure.errors(measure.Config("errors", small, path, **options))
