@@ -154,6 +154,8 @@ def strided_denoise(pool, teacher, generator):
         pool.c.copy_(c[path])
     for k in tqdm(range(places), desc="filling the pool"):
         for some in (i > goal).nonzero().flatten().split(teacher.at_once):
+            if len(some) == 0:  # at first, perhaps
+                break
             x_i, label = x[some], None if c is None else c[some]
             out = teacher.eps_form(x_i, i[some], label)
             _, _, x0, eps = teacher.schedule.p_mean_variance(out, x_i, i[some])

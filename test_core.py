@@ -735,6 +735,7 @@ class GaussianNet(nn.Module):
         self.anchor = nn.Parameter(torch.zeros(()))  # a model's device is that of its parameters
 
     def forward(self, x, i, c=None):
+        assert len(x) > 0  # other networks take no empty batch
         alpha, sigma = self.schedule.levels(i, x)
         self.calls += len(x)
         return sigma * (x - 0.2 * alpha) / (alpha**2 * 0.25**2 + sigma**2)
