@@ -3,11 +3,12 @@
     python -m extras.direct
 
 It takes boot.py's options and shares all of its run but the loss: instead of bootstrapping, the
-student learns from pairs of a noise sample and the teacher's image of it. The pairs are drawn
-before training, with as many teacher calls as BOOT would make in the same run: 408 pairs by
-default. The loss stands in the column "bootstrap" of log.csv.
+student learns from pairs of a noise sample and the teacher's image of it. The first step draws
+them, with as many teacher calls as BOOT would make in the same run: 408 pairs by default. The loss
+stands in the column "bootstrap" of log.csv.
 """
 
+import functools
 import math
 
 import torch
@@ -27,32 +28,38 @@ class Config(boot.Config):
         self.out = self.out or self.run_folder("direct")
         super().__post_init__()
 
+    @property
+    def count(self):
+        """How many pairs the teacher calls of this run of BOOT pay for."""
+        hop = 1 if self.solver in ("euler", "ddim") else 2
+        return self.steps * (hop * self.batch + math.ceil(self.batch / 8)) // STEPS
+
+    def fitted(self, teacher):
+        """As boot.py's; UserError also for a range of w, and if the steps pay for no pair."""
+        config = super().fitted(teacher)
+        if len(config.guidance) > 1:
+            raise UserError("direct regression takes one --guidance: give no range")
+        if config.count < 1:
+            raise UserError(f"--steps {config.steps} pays for no pair: give more")
+        return config
+
 
 def pairs(config):
-    """Noise samples (N, C, H, W), labels (N,) or None and the teacher's images of them.
-
-    N is what the teacher calls of config's run of BOOT pay for. UserError for a range of w.
-    """
+    """Noise samples (N, C, H, W), labels (N,) or None, the teacher's images; N is config.count."""
     teacher = teachers.load_teacher(config.teacher, config.device)
     config, teacher = config.fitted(teacher), teacher.in_precision(config.precision)
-    if len(config.guidance) > 1:
-        raise UserError("direct regression takes one --guidance: give no range")
-    hop = 1 if config.solver in ("euler", "ddim") else 2
-    n = config.steps * (hop * config.batch + math.ceil(config.batch / 8)) // STEPS
-    if n < 1:
-        raise UserError(f"--steps {config.steps} pays for no pair: give more")
-    xi, c = teacher.noise(n, config.seed + 1), teacher.labels(n)
+    xi, c = teacher.noise(config.count, config.seed + 1), teacher.labels(config.count)
     images = teacher.in_parts(lambda xi, c: teacher.ddim(
         xi, STEPS, c, config.guidance[0], config.t_max, config.t_min), xi, c, desc="pairs")
-    return xi, c, images
+    return [x if x is None else x.to(teacher.device) for x in (xi, c, images)]
 
 
 def train(config):
     """boot.train(config) with the loss || y_theta(xi, t_min) - the teacher's image ||^2."""
-    device = teachers.pick_device(config.device)
-    noise, labels, images = (x if x is None else x.to(device) for x in pairs(config))
+    once = functools.cache(lambda: pairs(config))  # at the first step: a wrong --out costs nothing
 
     def losses(student, teacher, xi, t, s, c, w, config):
+        noise, labels, images = once()
         rows = torch.randint(len(noise), (len(xi),), device=noise.device)
         c = None if labels is None else labels[rows]
         y = student(noise[rows], torch.full_like(t, config.t_min), c, w)

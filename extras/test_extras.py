@@ -208,7 +208,7 @@ def test_its_step_can_be_recorded_and_replayed_too(tmp_path, short, monkeypatch,
     config = a_run(tmp_path)
     if script is direct:
         test_core.tiny(tmp_path / "t.pt")
-        config = test_core.tiny_config(boot, tmp_path)
+        config = direct.Config(**vars(test_core.tiny_config(boot, tmp_path)))
     test_core.check_replays(tmp_path, monkeypatch, script.train, config)
 
 
@@ -1120,11 +1120,12 @@ def test_speed_drops_no_option(options, says):
 # direct.py and demo.py
 
 
-def test_direct_regression_learns_its_pairs_and_its_student_is_shown(tmp_path, short):
+def test_direct_regression_learns_its_pairs_and_its_student_is_shown(
+        tmp_path, short, monkeypatch):
     """16 steps of 8 make 16 x 17 teacher calls, the price of 5 images of 50."""
     train_teacher.train(a_run(tmp_path))
-    config = boot.Config(str(tmp_path / "run/teacher.pt"), steps=16, lr=1e-2, compare=10,
-                         device="cpu", precision="fp32", out=str(tmp_path / "direct"))
+    config = direct.Config(str(tmp_path / "run/teacher.pt"), steps=16, lr=1e-2, compare=10,
+                           device="cpu", precision="fp32", out=str(tmp_path / "direct"))
     xi, c, images = direct.pairs(config)
     teacher = teachers.load_teacher(config.teacher)
     assert len(xi) == 5
@@ -1137,8 +1138,12 @@ def test_direct_regression_learns_its_pairs_and_its_student_is_shown(tmp_path, s
                      for model in (student, untrained))
     assert after < 0.5 * before
 
-    with pytest.raises(UserError, match="give no range"):
-        direct.pairs(dataclasses.replace(config, guidance=(1.0, 3.0)))
+    with monkeypatch.context() as patch:  # what is refused costs no pairs, and no folder
+        patch.setattr(direct, "pairs", lambda _: 1 / 0)
+        for options, says in ((dict(guidance=(1.0, 3.0)), "give no range"),
+                              (dict(steps=1), "pays for no pair"), (dict(), "direct exists")):
+            with pytest.raises(UserError, match=says):
+                direct.train(dataclasses.replace(config, **options))
 
     show = demo.Config(str(tmp_path / "direct/student.pt"), rows=2, out=str(tmp_path / "demo"))
     demo.draw(show)
@@ -1156,7 +1161,8 @@ def test_direct_regression_learns_its_pairs_and_its_student_is_shown(tmp_path, s
     first, last = pictures["interpolation"][2:66, 2:66], pictures["path"][24:88, -66:-2]
     assert np.array_equal(first, last) and first.std() > 0  # both are y(xi, t_min) of one noise
 
-    boot.train(dataclasses.replace(config, steps=2, guidance=(1.0, 3.0), out=f"{tmp_path}/range"))
+    ranged = vars(config) | dict(steps=2, guidance=(1.0, 3.0), out=f"{tmp_path}/range")
+    boot.train(boot.Config(**ranged))
     student = boot.load_student(tmp_path / "range/student.pt")
     demo.draw(demo.Config(student.path, config.teacher, rows=2, out=str(tmp_path / "more")))
     scales = np.array(Image.open(tmp_path / "more/scales.png"))
