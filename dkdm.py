@@ -138,13 +138,13 @@ def strided_denoise(pool, teacher, generator):
     """Our way, a twentieth of the calls: a path of DDIM in steps of 2 indices leaves KEPT entries.
 
     T / 2 teacher calls a path. Its entries share one noise sample and one label. Half of the paths
-    take one index alone at first, so that odd and even ones come alike.
+    first move by one index, so that entries stand at all indices equally often.
     """
     N, T, device = len(pool.i), pool.T, pool.i.device
     places = (T + 1) // 2  # on a path
     each = min(KEPT, places)
     paths = math.ceil(N / each)
-    i = torch.full((paths,), T - 1, device=device)  # noise is right at no other
+    i = torch.full((paths,), T - 1, device=device)  # pure noise belongs here alone
     goal = (T - 2 + torch.randint(2, (paths,), generator=generator, device=device)).clamp(min=0)
     x = torch.randn(paths, *teacher.image_shape, generator=generator, device=device)
     c = pool.new_labels(paths, generator)
@@ -154,7 +154,7 @@ def strided_denoise(pool, teacher, generator):
         pool.c.copy_(c[path])
     for k in tqdm(range(places), desc="filling the pool"):
         for some in (i > goal).nonzero().flatten().split(teacher.at_once):
-            if len(some) == 0:  # at first, perhaps
+            if len(some) == 0:  # at first there may be none to move
                 break
             x_i, label = x[some], None if c is None else c[some]
             out = teacher.eps_form(x_i, i[some], label)

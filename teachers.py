@@ -942,8 +942,11 @@ def to_uint8(images):
 
 
 def enlargement(images):
-    """How many times as large save_grid() draws images: 64 pixels at least, where labels fit."""
-    return max(1, 64 // min(images.shape[-2:]))
+    """How many times as large save_grid() draws images (N, C, H, W), an int.
+
+    Each has at least 64 pixels a side then, room for a label of three lines.
+    """
+    return math.ceil(64 / min(images.shape[-2:]))
 
 
 def save_grid(path, images, columns=8, labels=(), heads=()):

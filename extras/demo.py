@@ -7,7 +7,7 @@ calls.png           the teacher in few and many calls, and the student in one, f
                     the first eight
 interpolation.png   from one noise sample to another along the great circle between them
 classes.png         one noise sample per row, as each class
-path.png            what the student says of y_t, from t_max to t_min
+path.png            what the student says of y_t at the ends of its hops, from t_max to t_min
 scales.png          a student for a range only: rising w, below the teacher's 50 steps
 """
 
@@ -80,7 +80,8 @@ def draw(config):
     model = student.model
     if out.exists():
         raise UserError(f"{out} exists: choose another --out")
-    made_from = teachers.load(student.path)[1]["config"]["teacher"]
+    made = teachers.load(student.path)[1]["config"]
+    made_from = made["teacher"]
     teacher = teachers.load_teacher(config.teacher or made_from)
     if (teacher.image_shape, teacher.num_classes, prompts_of(teacher)) != (
             model.image_shape, model.num_classes, prompts_of(model)):
@@ -94,10 +95,13 @@ def draw(config):
 
     between = torch.cat([great_circle(a, b, COLUMNS) for a, b in zip(xi[:n], xi[1:], strict=True)])
     images, heads = {"interpolation": boot.sample(student, between, c_each)}, {"interpolation": ()}
-    times = torch.linspace(student.t_max, student.t_min, COLUMNS)
-    w = torch.full((len(each),), sum(student.guidance) / len(student.guidance))
+    hops = boot.hops(boot.Config(t_min=made["t_min"], t_max=made["t_max"], delta=made["delta"]))
+    some = torch.linspace(hops, 0, min(COLUMNS, hops + 1)).round()  # it learned no other times
+    times = (student.t_min + some * made["delta"]).clamp(max=student.t_max)
+    w = torch.full((n * len(times),), sum(student.guidance) / len(student.guidance))
     with torch.no_grad():
-        images["path"] = student(each, times.repeat(n), c_each, w)
+        images["path"] = student(xi[:n].repeat_interleave(len(times), 0), times.repeat(n),
+                                 c if c is None else c.repeat_interleave(len(times)), w)
     heads["path"] = [f"t = {t:.2f}" for t in times]
     if c is not None:
         classes = (torch.arange(COLUMNS) * model.num_classes // COLUMNS).unique()

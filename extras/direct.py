@@ -8,7 +8,6 @@ them, with as many teacher calls as BOOT would make in the same run: 408 pairs b
 stands in the column "bootstrap" of log.csv.
 """
 
-import functools
 import math
 
 import torch
@@ -44,10 +43,8 @@ class Config(boot.Config):
         return config
 
 
-def pairs(config):
+def pairs(teacher, config):
     """Noise samples (N, C, H, W), labels (N,) or None, the teacher's images; N is config.count."""
-    teacher = teachers.load_teacher(config.teacher, config.device)
-    config, teacher = config.fitted(teacher), teacher.in_precision(config.precision)
     xi, c = teacher.noise(config.count, config.seed + 1), teacher.labels(config.count)
     images = teacher.in_parts(lambda xi, c: teacher.ddim(
         xi, STEPS, c, config.guidance[0], config.t_max, config.t_min), xi, c, desc="pairs")
@@ -56,10 +53,12 @@ def pairs(config):
 
 def train(config):
     """boot.train(config) with the loss || y_theta(xi, t_min) - the teacher's image ||^2."""
-    once = functools.cache(lambda: pairs(config))  # at the first step: a wrong --out costs nothing
+    drawn = []
 
     def losses(student, teacher, xi, t, s, c, w, config):
-        noise, labels, images = once()
+        if not drawn:  # not before the run: a wrong --out costs nothing
+            drawn.extend(pairs(teacher, config))
+        noise, labels, images = drawn
         rows = torch.randint(len(noise), (len(xi),), device=noise.device)
         c = None if labels is None else labels[rows]
         y = student(noise[rows], torch.full_like(t, config.t_min), c, w)

@@ -93,11 +93,6 @@ class Config(teachers.Options):
                             "noise": 10_000}.get(self.what)
 
 
-def teacher_of(path, config):
-    """The teacher, a name or path, that the model at path is compared with. UserError."""
-    return config.teacher or teachers.load(path)[1]["config"].get("teacher", "cifar10")
-
-
 def floor(config):
     """{"floor": MSE} of y that starts at f(xi, t_max) and moves by the student's hops.
 
@@ -129,7 +124,8 @@ def steps(config):
     UserError for a teacher of other images or classes, and a scale that the student never learned.
     """
     student = boot.load_student(config.student, config.device)
-    its = teacher_of(student.path, config)
+    made = teachers.load(student.path)[1]["config"]
+    its = config.teacher or made["teacher"]
     teacher = teachers.load_teacher(its, config.device).in_precision("auto")
     student.model = student.model.in_precision("auto")
     if (teacher.image_shape, teacher.num_classes) != (
@@ -137,8 +133,7 @@ def steps(config):
         raise UserError(f"{config.student} and {its} have other images or classes: name its own "
                         "teacher")
     w = student.guidance if config.guidance is None else [config.guidance] * len(student.guidance)
-    delta = teachers.load(student.path)[1]["config"]["delta"]
-    run = boot.Config(its, t_min=student.t_min, t_max=student.t_max, delta=delta,
+    run = boot.Config(its, t_min=student.t_min, t_max=student.t_max, delta=made["delta"],
                       seed=config.seed, guidance=tuple(w), compare=config.n)
     drawn = boot.draw_teacher(teacher, run)
     mse = boot.compare(student, drawn, run, config.out)
@@ -156,7 +151,7 @@ def errors(config):
     Means over ten indices of a chain of 100 (or of as many steps as divide 100 and both models'
     chains). UserError if the model does not fit CIFAR-10.
     """
-    its = teacher_of(config.student, config)
+    its = config.teacher or teachers.load(config.student)[1]["config"].get("teacher", "cifar10")
     run = dkdm.Config(its, seed=config.seed)
     both = [teachers.load_teacher(name, config.device) for name in (its, config.student)]
     T = math.gcd(run.T, *(made.schedule.T for made in both))

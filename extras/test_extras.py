@@ -1126,8 +1126,8 @@ def test_direct_regression_learns_its_pairs_and_its_student_is_shown(
     train_teacher.train(a_run(tmp_path))
     config = direct.Config(str(tmp_path / "run/teacher.pt"), steps=16, lr=1e-2, compare=10,
                            device="cpu", precision="fp32", out=str(tmp_path / "direct"))
-    xi, c, images = direct.pairs(config)
     teacher = teachers.load_teacher(config.teacher)
+    xi, c, images = direct.pairs(teacher, config.fitted(teacher))
     assert len(xi) == 5
     torch.testing.assert_close(images, teacher.ddim(xi, 50, c, 1.0, 0.99, 0.02))
 
@@ -1139,7 +1139,7 @@ def test_direct_regression_learns_its_pairs_and_its_student_is_shown(
     assert after < 0.5 * before
 
     with monkeypatch.context() as patch:  # what is refused costs no pairs, and no folder
-        patch.setattr(direct, "pairs", lambda _: 1 / 0)
+        patch.setattr(direct, "pairs", lambda *_: 1 / 0)
         for options, says in ((dict(guidance=(1.0, 3.0)), "give no range"),
                               (dict(steps=1), "pays for no pair"), (dict(), "direct exists")):
             with pytest.raises(UserError, match=says):
@@ -1153,7 +1153,7 @@ def test_direct_regression_learns_its_pairs_and_its_student_is_shown(
     frame = (pictures["calls"] == (220, 20, 60)).all(2)
     assert frame[-1].all() and frame[198].all() and not frame[:198].any()
     assert pictures["interpolation"].shape == (134, 662, 3)
-    assert pictures["path"].shape == (156, 662, 3)  # and heads
+    assert pictures["path"].shape == (156, 9 * 66 + 2, 3)  # the ends of eight hops, and heads
     assert pictures["classes"].shape == (156, 3 * 66 + 2, 3)  # a column for each class
     for name in ("path", "classes"):  # each column has one, which begins and ends above it
         head = (pictures[name][:22] < 128).any((0, 2)).tolist()
