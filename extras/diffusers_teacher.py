@@ -24,6 +24,7 @@ import contextlib
 import functools
 import importlib
 import logging
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -192,7 +193,7 @@ def pipeline_part(name, part):
             raise ValueError(f"{module} is code of its own, which is not run")
         its_class = getattr(importlib.import_module(module), kind)
         if part in ("scheduler", "tokenizer"):
-            return its_class.from_pretrained(name, subfolder=part)
+            return from_folder(its_class, name, part)
         found, info = with_weights(its_class, name, part)
         if missing := [*info["missing_keys"], *info["mismatched_keys"]]:  # else drawn at random
             raise ValueError(f"weights are missing or do not fit: {', '.join(map(str, missing))}")
@@ -205,15 +206,28 @@ def pipeline_part(name, part):
     return found.float().eval().requires_grad_(False)
 
 
+def from_folder(its_class, name, part, **options):
+    """from_pretrained of a part's folder; of a pipeline that has none, such as google/ddpm-*, of
+    its root, where the library finds a network and a scheduler by itself on disk, not on the hub.
+    """
+    try:
+        return its_class.from_pretrained(name, subfolder=part, **options)
+    except Exception:
+        if part in ("unet", "scheduler"):
+            with contextlib.suppress(Exception):
+                return its_class.from_pretrained(name, **options)
+        raise
+
+
 def with_weights(its_class, name, part):
     """(part, info on its loading): of its plain weights, or, if there are none, of a variant."""
     try:
-        return its_class.from_pretrained(name, subfolder=part, output_loading_info=True)
+        return from_folder(its_class, name, part, output_loading_info=True)
     except Exception as error:  # for a missing file, the libraries' versions raise different ones
         for variant in ("fp16", "bf16"):
             with contextlib.suppress(Exception):
-                found = its_class.from_pretrained(name, subfolder=part, variant=variant,
-                                                  output_loading_info=True)
+                found = from_folder(its_class, name, part, variant=variant,
+                                    output_loading_info=True)
                 print(f"{part}: weights of the variant {variant}, since no plain ones load")
                 return found
         raise error
@@ -307,6 +321,10 @@ def from_pipeline(name, prompts, null_class):
     C, made, size = config["in_channels"], config["out_channels"], config["sample_size"]
     demand(made in (C, 2 * C), f"its network takes {C} channels and makes {made}")
     demand(size, "its network does not say the images' size (sample_size)")
+    early = re.match(r"0\.[0-8]\b", net.config.get("_diffusers_version", ""))
+    if its_class.startswith("StableDiffusion") and early and size in range(64):
+        print(f"sample_size: 64, as diffusers reads {size} in a Stable Diffusion saved before 0.9")
+        size = 64
     colours = check_decoder(autoencoder(name), C) if latents else C
     demand(colours in (1, 3) or colours == 4 and not latents,
            f"its images have {colours} channels, which is not gray, RGB or, undecoded, RGBA")

@@ -5,7 +5,7 @@
 It takes boot.py's options and shares all of its run but the loss: instead of bootstrapping, the
 student learns from pairs of a noise sample and the teacher's image of it. The first step draws
 them, with as many teacher calls as BOOT would make in the same run: 408 pairs by default. The loss
-stands in the column "bootstrap" of log.csv.
+stands in the column "bootstrap" of log.csv. On a GPU, a resumed run takes pairs in another order.
 """
 
 import math
@@ -24,6 +24,9 @@ class Config(boot.Config):
     """Direct regression, with the options of boot.py."""
 
     def __post_init__(self):
+        for name in ("times", "beta"):
+            if getattr(self, name) != getattr(boot.Config, name):
+                raise UserError(f"direct regression has no --{name}: leave it out")
         self.out = self.out or self.run_folder("direct")
         super().__post_init__()
 

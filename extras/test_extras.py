@@ -402,6 +402,44 @@ def load(saved, family, predicts="epsilon"):
     return pipeline, teachers.build(diffusers_teacher.convert(source, prompts), source)
 
 
+def test_a_pipeline_on_the_hub_whose_parts_are_in_its_root(tmp_path, saved, monkeypatch):
+    """As google/ddpm-* are. On disk the library looks there by itself, on the hub it does not."""
+    import diffusers
+    _, source, _ = saved("ddpm")
+    path = Path(source.removeprefix("diffusers:"))
+    for file in (path / "model_index.json", *path.glob("unet/*"), *path.glob("scheduler/*")):
+        shutil.copy(file, tmp_path)
+    for kind in (diffusers.UNet2DModel, diffusers.DDPMScheduler):
+        def on_the_hub(name, subfolder="", whole=kind.from_pretrained, **options):
+            if not Path(name, subfolder).is_dir():
+                raise OSError("there is no such file")
+            return whole(name, subfolder=subfolder, **options)
+
+        monkeypatch.setattr(kind, "from_pretrained", on_the_hub)
+    one, other = (diffusers_teacher.convert(f"diffusers:{folder}") for folder in (path, tmp_path))
+    assert teachers.sha256(one["weights"]) == teachers.sha256(other["weights"])
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(UserError, match="there is no such file"):
+        diffusers_teacher.convert(f"diffusers:{tmp_path}")
+
+
+@pytest.mark.parametrize(("version", "size", "wanted"), [
+    ("0.6.0", 32, 64), ("0.8.1.dev0", 32, 64), ("0.10.2", 32, 32), ("0.6.0", 96, 96)])
+def test_early_stable_diffusion_has_the_size_that_the_library_gives_it(
+        tmp_path, saved, capsys, version, size, wanted):
+    import diffusers
+    _, source, prompts = saved("sd")
+    shutil.copytree(source.removeprefix("diffusers:"), tmp_path / "sd")
+    file = tmp_path / "sd/unet/config.json"
+    early = {"_diffusers_version": version, "sample_size": size}
+    file.write_text(json.dumps(json.loads(file.read_text()) | early))
+    whole = diffusers.StableDiffusionPipeline.from_pretrained(tmp_path / "sd")
+    content = diffusers_teacher.convert(f"diffusers:{tmp_path}/sd", prompts)
+    assert content["image_shape"] == [4, wanted, wanted]
+    assert whole.unet.config.sample_size == wanted
+    assert ("sample_size: 64" in capsys.readouterr().out) == (size < wanted)
+
+
 @pytest.mark.parametrize("predicts", ["epsilon", "v_prediction", "sample"])
 @pytest.mark.parametrize("family", ["ddpm", "ldm"])
 def test_x0_is_that_of_diffusers_schedulers(saved, family, predicts):
@@ -1131,6 +1169,8 @@ def test_direct_regression_learns_its_pairs_and_its_student_is_shown(
     assert len(xi) == 5
     torch.testing.assert_close(images, teacher.ddim(xi, 50, c, 1.0, 0.99, 0.02))
 
+    with pytest.raises(UserError, match="no --beta"):
+        dataclasses.replace(config, beta=4.0)
     direct.train(config)
     student = boot.load_student(tmp_path / "direct/student.pt")
     untrained = boot.new_student(teacher, config.t_min, 0.99)
@@ -1640,10 +1680,12 @@ def test_errors_of_noise_count_by_what_they_do_to_the_image(tmp_path, monkeypatc
     ("--data pictures", "give --data and --table"), ("--size 18", "multiple of 4"),
     ("--table nothing.csv", "nothing.csv cannot be read"), ("--table names.csv", "caption"),
     ("--table empty.csv", "a row without a caption"), ("--hold 6", "6 different captions"),
-    ("--table gone.csv", "pictures/gone.png"), ("--table long.csv", "77 tokens or more"),
+    ("--table gone.csv", "pictures/gone.png, which is no file (1 of 2"),
+    ("--table long.csv", "77 tokens or more"),
     ("--table short.csv", "line 2 has no file"), ("--out pictures", "pictures exists"),
     ("--table commas.csv", "line 3 has no file, or too many cells"),
-    ("--table twice.csv", "its columns are file, caption, caption"),
+    ("--table twice.csv", "its columns are ['file', 'caption', 'caption']"),
+    ("--table tabs.csv", r"its columns are ['file\tcaption']): give a CSV file in UTF-8"),
     ("--table none.csv", "it has no rows"),
 ])
 def test_tables_that_cannot_be_used_are_refused_in_one_line(tmp_path, capsys, monkeypatch, options,
@@ -1657,12 +1699,21 @@ def test_tables_that_cannot_be_used_are_refused_in_one_line(tmp_path, capsys, mo
     Path("twice.csv").write_text("file,caption,caption\nred-disk.png,a,b\n")
     Path("none.csv").write_text("file,caption\n")
     Path("long.csv").write_text("file,caption\nred-disk.png," + "a b " * 50 + "\n")
-    Path("gone.csv").write_text("file,caption\ngone.png,a\n")
+    Path("gone.csv").write_text("file,caption\nred-disk.png,a\ngone.png,b\n")
+    Path("tabs.csv").write_text("file\tcaption\nred-disk.png\ta\n")
     good = "--data pictures --table table.csv --hold 0" * (not says.startswith("give"))
     before = sorted(Path().rglob("*"))
     monkeypatch.setitem(test_core.SCRIPTS, "train_prompts.py", train_prompts)
     assert says in test_core.refused(capsys, "train_prompts.py", *good.split(), *options.split())
     assert sorted(Path().rglob("*")) == before
+
+
+def test_a_table_may_have_blanks_after_its_commas_and_columns_that_are_named(tmp_path, capsys):
+    config = captioned(tmp_path)
+    Path(config.table).write_text('file, caption, split\nred-disk.png, "a red, round disk", test\n')
+    pictures, captions, _ = train_prompts.read_pictures(dataclasses.replace(config, hold=0))
+    assert len(pictures) == 1 and captions == ("a red, round disk",)
+    assert "warning: left out are the columns split of" in capsys.readouterr().out
 
 
 # ------------------------------------------------------------------------------------------------

@@ -68,10 +68,10 @@ def read_pictures(config):
     path = Path(config.table)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            table, rows = csv.DictReader(file, strict=True), []
+            table, rows = csv.DictReader(file, strict=True, skipinitialspace=True), []
             columns = table.fieldnames or []
             if not {"file", "caption"} <= set(columns) or len(set(columns)) < len(columns):
-                raise ValueError(f"its columns are {', '.join(columns) or 'none'}")
+                raise ValueError(f"its columns are {columns}")
             for row in table:
                 if None in row or not row["file"]:  # more cells than columns go to None
                     raise ValueError(f"line {table.line_num} has no file, or too many cells: put a "
@@ -82,9 +82,14 @@ def read_pictures(config):
             if not rows:
                 raise ValueError("it has no rows")
     except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"--table {path} cannot be read ({one_line(error)}): give a CSV file with "
-                        "the columns file and caption") from None
+        raise UserError(f"--table {path} cannot be read ({one_line(error)}): give a CSV file in "
+                        "UTF-8 with the columns file and caption, separated by commas") from None
+    if unused := [name for name in columns if name not in ("file", "caption", "category")]:
+        print(f"warning: left out are the columns {', '.join(unused)} of {path}")
     files, captions, categories = zip(*rows, strict=True)
+    if missing := [file for file in files if not file.is_file()]:
+        raise UserError(f"--table {path} names {missing[0]}, which is no file ({len(missing)} of "
+                        f"{len(files)} are none): correct the names, or --data")
     if not all(captions):
         raise UserError(f"--table {path} has a row without a caption: write it, or remove the row")
     if len(set(captions)) <= config.hold:
