@@ -207,8 +207,10 @@ def pipeline_part(name, part):
 
 
 def from_folder(its_class, name, part, **options):
-    """from_pretrained of a part's folder; of a pipeline that has none, such as google/ddpm-*, of
-    its root, where the library finds a network and a scheduler by itself on disk, not on the hub.
+    """its_class.from_pretrained(name, ...) of the part's folder, or of the pipeline's root.
+
+    In the root lie the network and the scheduler of google/ddpm-*. On disk the library looks there
+    by itself, on the hub it does not. Raises what the folder's own loading raised.
     """
     try:
         return its_class.from_pretrained(name, subfolder=part, **options)

@@ -1708,7 +1708,7 @@ def test_tables_that_cannot_be_used_are_refused_in_one_line(tmp_path, capsys, mo
     assert sorted(Path().rglob("*")) == before
 
 
-def test_a_table_may_have_blanks_after_its_commas_and_columns_that_are_named(tmp_path, capsys):
+def test_a_table_may_have_blanks_after_commas_and_columns_left_out_are_named(tmp_path, capsys):
     config = captioned(tmp_path)
     Path(config.table).write_text('file, caption, split\nred-disk.png, "a red, round disk", test\n')
     pictures, captions, _ = train_prompts.read_pictures(dataclasses.replace(config, hold=0))
