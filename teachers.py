@@ -842,18 +842,20 @@ def open_run(config, generator, given, shared, own=None):
 
     given {what: text, or tensors and plain values}: what the run depends on besides config, such as
     its teacher or data. shared {name: module or optimizer}, alike in all processes, and own {name:
-    what differs, such as a pool} are brought back to the last save, and so are random draws, but
-    for dropout on a GPU. log: a list of rows {column: number}. save_run writes config.json, log.csv
-    and, for --resume, last.pt; all processes call it. UserError if a new run's folder exists, or
-    the run to resume had another configuration, teacher, loss, data, device or number of processes.
+    what differs, such as a pool} are brought back to the last save, and so are random draws. log: a
+    list of rows {column: number}. save_run writes config.json, log.csv and, for --resume, last.pt;
+    all processes call it. UserError if a new run's folder exists, or the run to resume had another
+    configuration, teacher, loss, data, device or number of processes.
     """
     folder, (rank, count) = Path(config.out), processes()
-    torch.manual_seed(generator.initial_seed())  # for dropout
+    torch.manual_seed(generator.initial_seed())  # of the device's own draws, such as dropout's
+    on_cpu = generator.device.type == "cpu"
+    random = torch if on_cpu else torch.get_device_module(generator.device)
     asked, log = dataclasses.asdict(config) | {"resume": False}, []
     given = {what: x if isinstance(x, str) else f"SHA-256 {sha256(x)}" for what, x in given.items()}
 
     def save_run():
-        mine = {"generator": generator.get_state(), "rng": torch.get_rng_state()}
+        mine = {"generator": generator.get_state(), "rng": random.get_rng_state()}
         mine |= {name: part.state_dict() for name, part in (own or {}).items()}
         everyone = [mine] * count
         if count > 1:
@@ -895,7 +897,7 @@ def open_run(config, generator, given, shared, own=None):
         for name, part in (shared | (own or {})).items():
             part.load_state_dict((saved | mine)[name])
         generator.set_state(mine["generator"])
-        torch.set_rng_state(mine["rng"])
+        random.set_rng_state(mine["rng"])
     except (KeyError, RuntimeError, ValueError) as error:
         raise UserError(f"{folder}/last.pt does not fit what it is given ({one_line(error)}): "
                         "resume with the teacher, data and device it began with") from None

@@ -1605,6 +1605,22 @@ def test_killed_and_resumed_equals_never_stopped(tmp_path, short, script, stops)
         assert log[:, 0].tolist() == [3, 6, 9, 10, 12] and ((log >= 0) & (log < 1e6)).all()
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="there is no GPU"))])
+def test_a_resumed_run_draws_what_it_would_have_drawn(tmp_path, device):
+    draws, config = [], boot.Config(out=str(tmp_path / "run"))
+    for resume in (False, True):
+        generator = torch.Generator(device).manual_seed(7 + resume)
+        config = dataclasses.replace(config, resume=resume)
+        save_run = teachers.open_run(config, generator, {}, {})[2]
+        if not resume:
+            torch.rand(3, device=device)
+            save_run()
+        draws.append(torch.cat([torch.rand(3, device=device, generator=own)
+                                for own in (None, generator)]))
+    assert torch.equal(*draws) and len(draws[0].unique()) == 6
+
+
 @pytest.mark.parametrize("script", [boot, dkdm])
 def test_a_run_resumes_with_its_own_teacher_and_loss_alone_and_makes_a_lost_student_again(
         tmp_path, short, script):

@@ -5,7 +5,7 @@
 It takes boot.py's options and shares all of its run but the loss: instead of bootstrapping, the
 student learns from pairs of a noise sample and the teacher's image of it. The first step draws
 them, with as many teacher calls as BOOT would make in the same run: 408 pairs by default. The loss
-stands in the column "bootstrap" of log.csv. On a GPU, a resumed run takes pairs in another order.
+stands in the column "bootstrap" of log.csv.
 """
 
 import math
