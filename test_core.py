@@ -748,12 +748,13 @@ def gaussian_teacher():
 
 
 @pytest.mark.parametrize("fill", ["paper", "strided"])
-def test_filling_has_the_exact_marginals(fill):
+def test_filling_has_the_exact_marginals(fill, monkeypatch):
     """For Gaussian data x_i is Gaussian too: in units of its law, mean 0 and variance 1.
 
     Strided, 20 entries share a path, and the same mean: that many entries count as one.
     """
     size, alike = 3000, 20 if fill == "strided" else 1
+    monkeypatch.setattr(DiffusionModel, "at_once", 1000)  # the images are small
     teacher = gaussian_teacher().respaced(500)
     pool, generator = new_pool(size, num_classes=None, shape=(1, 4, 4), T=500)
     dkdm.FILL[fill](pool, teacher, generator)
@@ -796,10 +797,11 @@ def test_strided_filling_of_any_size_and_chain(size, T):
         assert len(i.unique()) == len(i) and len(c.unique()) == 1
 
 
-def test_a_small_student_learns_its_teacher():
+def test_a_small_student_learns_its_teacher(monkeypatch):
     """Pixels N(0.2, 0.25^2), a student of three layers, 600 steps. Measured over five seeds at the
     worst of ten indices: 0.0041 to 0.0049. The limit leaves twice that."""
     torch.manual_seed(0)
+    monkeypatch.setattr(DiffusionModel, "at_once", 1000)  # the images are small
     teacher = gaussian_teacher().respaced(100)
 
     class Points(Mlp):
