@@ -1455,6 +1455,7 @@ def test_every_submission_is_a_row_of_grades(tmp_path, monkeypatch, capsys):
         "wrong": right.replace(line, "    return teacher.x0(xi, t_max, c)\n"),
         "empty": "", "broken": right.replace(line, "    return teacher.x0(\n"),
         "exits": right.replace(line, "    import os\n    os._exit(0)\n"),
+        "interrupts": right.replace(line, "    raise KeyboardInterrupt\n"),
         "twice": right.replace(line, "    pass\n") + "\n\n" + one_line,
         "marked": "\ufeff" + right, "latin": "# coding: latin-1\n# \u00e9\n" + right}
     for name, text in submissions.items():
@@ -1468,10 +1469,10 @@ def test_every_submission_is_a_row_of_grades(tmp_path, monkeypatch, capsys):
         rows = {row.pop("submission"): row for row in csv.DictReader(file)}
     assert {name: row["points"] for name, row in rows.items()} == {
         "right": "1", "wrong": "0", "empty": "0", "broken": "0", "exits": "0", "missing": "0",
-        "twice": "1", "marked": "1", "latin": "1"}
+        "interrupts": "0", "twice": "1", "marked": "1", "latin": "1"}
     for name, says in (("right", ""), ("wrong", "class c and scale w"), ("empty", "no function"),
                        ("broken", "SyntaxError"), ("exits", "ended before its checks"),
-                       ("missing", "No such file")):
+                       ("interrupts", "ended before its checks"), ("missing", "No such file")):
         assert says in rows[name]["says"] and rows[name]["checks"] == "1"
     assert len(capsys.readouterr().out.splitlines()) == len(rows)
     with pytest.raises(UserError, match="grades.csv exists"):
