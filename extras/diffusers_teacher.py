@@ -47,6 +47,7 @@ LARGE = 200_000_000  # above this many parameters the backward pass recomputes a
 # Parts of a pipeline that are used, and those that act on finished images or come with add-ons.
 USED = {"unet", "scheduler", "vae", "vqvae", "text_encoder", "tokenizer"}
 LEFT_OUT = {"safety_checker", "feature_extractor", "image_encoder", "watermarker"}
+MERGE = "to use them, fuse_lora and unload_lora_weights in diffusers before save_pretrained"
 
 
 @functools.cache
@@ -195,6 +196,8 @@ def pipeline_part(name, part):
         if part in ("scheduler", "tokenizer"):
             return from_folder(its_class, name, part)
         found, info = with_weights(its_class, name, part)
+        if any(".lora_" in key for key in info["unexpected_keys"]):
+            raise UserError(f"the {part} of {name} has LoRA adapters: {MERGE}")
         if missing := [*info["missing_keys"], *info["mismatched_keys"]]:  # else drawn at random
             raise ValueError(f"weights are missing or do not fit: {', '.join(map(str, missing))}")
         if unused := sorted(info["unexpected_keys"]):
@@ -317,6 +320,8 @@ def from_pipeline(name, prompts, null_class):
         raise UserError(f"{name} makes images of prompts: give it --prompts FILE, one a line")
     if left_out:
         print(f"left out: {', '.join(sorted(left_out))}, which the network does not need")
+    for path in Path(name).rglob("pytorch_lora_weights.*") if Path(name).is_dir() else ():
+        print(f"left out: {path}, LoRA weights; {MERGE}")
 
     net = pipeline_part(name, "unet")
     config = settings(net, UNET_FITS)

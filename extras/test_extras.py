@@ -614,6 +614,19 @@ def test_weights_in_half_precision_alone_are_taken(tmp_path, saved, capsys):
     torch.testing.assert_close(teacher.images, other.images)
 
 
+def test_lora_weights_are_named(tmp_path, saved, capsys):
+    """Beside a part, which diffusers does not read, either; and, as adapters that are on, in it."""
+    path = shutil.copytree(saved("ddpm")[1].removeprefix("diffusers:"), tmp_path / "ddpm")
+    beside, weights = path / "pytorch_lora_weights.safetensors", path / WEIGHTS
+    beside.touch()
+    diffusers_teacher.convert(f"diffusers:{path}")
+    assert f"left out: {beside}, LoRA weights; to use them, fuse" in capsys.readouterr().out
+    adapter = {"mid_block.to_q.lora_A.default.weight": torch.ones(2, 8)}
+    safetensors.torch.save_file(safetensors.torch.load_file(weights) | adapter, weights)
+    with pytest.raises(UserError, match="the unet of .* has LoRA adapters: to use them, fuse"):
+        diffusers_teacher.convert(f"diffusers:{path}")
+
+
 def test_the_last_label_is_no_class_if_it_is_said(tmp_path, saved, capsys, monkeypatch):
     """Guided by hand; refused where there is no such label."""
     monkeypatch.chdir(tmp_path)
