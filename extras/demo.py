@@ -53,6 +53,11 @@ def prompts_of(model):
     return model.pipeline.prompts or [] if model.pipeline else []
 
 
+def space(model):
+    """What a student and its teacher have in common: images, classes and prompts."""
+    return model.image_shape, model.num_classes, prompts_of(model)
+
+
 def draw_calls(student, teacher, seed, path):
     """Eight noise samples: rows of the teacher's 1, 10 and 50 steps, and the student's, framed."""
     model, w = student.model, sum(student.guidance) / len(student.guidance)
@@ -83,8 +88,7 @@ def draw(config):
     made = teachers.load(student.path)[1]["config"]
     made_from = made["teacher"]
     teacher = teachers.load_teacher(config.teacher or made_from)
-    if (teacher.image_shape, teacher.num_classes, prompts_of(teacher)) != (
-            model.image_shape, model.num_classes, prompts_of(model)):
+    if space(teacher) != space(model):
         raise UserError(f"{config.teacher or made_from} has other images, classes or prompts than "
                         f"{config.student}: name its own --teacher")
     out.mkdir(parents=True)

@@ -34,7 +34,7 @@ import boot
 import dkdm
 import eval_fid
 import teachers
-from extras import diffusers_teacher
+from extras import demo, diffusers_teacher
 from teachers import UserError, opt
 
 TAKES = {  # what each command takes besides its name
@@ -121,17 +121,17 @@ def floor(config):
 def steps(config):
     """{who: MSE}, on the student's path, at config.guidance or its own; draws all but DPM-Solver++.
 
-    UserError for a teacher of other images or classes, and a scale that the student never learned.
+    UserError for a teacher of other images, classes or prompts, and a scale that the student never
+    learned.
     """
     student = boot.load_student(config.student, config.device)
     made = teachers.load(student.path)[1]["config"]
     its = config.teacher or made["teacher"]
     teacher = teachers.load_teacher(its, config.device).in_precision("auto")
     student.model = student.model.in_precision("auto")
-    if (teacher.image_shape, teacher.num_classes) != (
-            student.model.image_shape, student.model.num_classes):
-        raise UserError(f"{config.student} and {its} have other images or classes: name its own "
-                        "teacher")
+    if demo.space(teacher) != demo.space(student.model):
+        raise UserError(f"{config.student} and {its} have other images, classes or prompts: name "
+                        "its own teacher")
     w = student.guidance if config.guidance is None else [config.guidance] * len(student.guidance)
     run = boot.Config(its, t_min=student.t_min, t_max=student.t_max, delta=made["delta"],
                       seed=config.seed, guidance=tuple(w), compare=config.n)

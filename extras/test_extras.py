@@ -723,6 +723,10 @@ def test_prompts_can_be_replaced(tmp_path, saved, monkeypatch, short):
     arrays = np.load("x.npz")
     assert arrays["arr_0"].shape == (4, 16, 16, 3) and arrays["arr_1"].tolist() == [0, 1, 0, 1]
     assert np.load("y.npz")["arr_0"].shape == (3, 16, 16, 3)
+    Path("three.txt").write_text("as\nmany\nprompts\n")
+    run(teachers, "convert boot/student.pt --prompts three.txt --out three.pt")
+    with pytest.raises(UserError, match="teacher.pt have other images, classes or prompts"):
+        measure.steps(measure.Config("steps", student="three.pt", n=10, out="x.png"))
     for name in ("dkdm/student.pt", "cifar10"):
         with pytest.raises(UserError, match="leave --prompts out"):
             diffusers_teacher.convert(name, "new.txt")
