@@ -892,6 +892,7 @@ def open_run(config, generator, given, shared, own=None):
               if was.get(name) != new]
     if differ:
         raise UserError(f"{folder} cannot be resumed like this: {'; '.join(differ)}")
+    (folder / "samples").mkdir(exist_ok=True)  # last.pt may be all that was copied
     mine = saved["processes"][rank]
     try:
         for name, part in (shared | (own or {})).items():

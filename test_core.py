@@ -1649,6 +1649,15 @@ def test_a_run_resumes_with_its_own_teacher_and_loss_alone_and_makes_a_lost_stud
         script.train(again)
 
 
+def test_last_pt_alone_resumes_a_run(tmp_path, short):
+    tiny(tmp_path / "t.pt")
+    stop(boot, tiny_config(boot, tmp_path), "step")
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "run/last.pt").rename(tmp_path / "moved/last.pt")
+    run("boot.py", "--resume", "--out", tmp_path / "moved")
+    assert logged(tmp_path / "moved")[-1, 0] == 12 and (tmp_path / "moved/summary.png").is_file()
+
+
 def test_a_loss_that_is_not_finite_leaves_the_last_good_save(tmp_path, monkeypatch, short):
     tiny(tmp_path / "t.pt")
     rates = [1e-4] * 4 + [math.inf] * 8  # so the loss of the sixth step is not finite
