@@ -90,9 +90,13 @@ def main():
     config = Config.parse()
     if Path(config.out).exists():
         raise UserError(f"{config.out} exists: choose another --out")
-    points, checks, _ = run_checks(config.lab, submitted(config.lab, ROOT), config.seconds)
+    try:
+        points, checks, says = run_checks(config.lab, submitted(config.lab, ROOT), config.seconds)
+    except RuntimeError as error:
+        points, checks, says = 0, 0, error
     if not 0 < points == checks:
-        raise UserError(f"{config.lab} fails its own checks here: grade in a complete repository")
+        raise UserError(f"{config.lab} fails its own checks here ({says}): grade in a complete "
+                        "repository, and give enough --seconds")
     with open(config.out, "x", newline="", encoding="utf-8") as file:
         csv.writer(file).writerow(["submission", "points", "checks", "says"])
         for folder in config.submissions:
