@@ -73,6 +73,10 @@ def summary(content):
             return what
     if "conv_in.weight" in content:
         return "weights of the diffusers library: convert their pipeline, diffusers:FOLDER"
+    clip = "cond_stage_model.transformer.text_model.", "cond_stage_model.model."  # SD 1, SD 2
+    if any(name.startswith(clip) for _, tensors in tables(content) for name in tensors):
+        return ("Stable Diffusion in one file: from_single_file and save_pretrained of diffusers "
+                "make a pipeline of it, to convert as diffusers:FOLDER")
     return some(content) or "nothing"
 
 

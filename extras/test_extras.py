@@ -1012,6 +1012,8 @@ def test_positions_that_are_not_trained_come_from_the_model(tmp_path, capsys):
     ({"model": {**before("model.", RAW), "betas": torch.linspace(1e-4, 0.02, 1000)}},
      "in 'model.betas' are 1000 with alpha^2 from 0.9999 to 4.04e-05, where"),
     ({"conv_in.weight": torch.ones(1)}, "diffusers:FOLDER"),
+    ({"state_dict": {"model.diffusion_model.out.2.bias": torch.ones(4),
+                     "cond_stage_model.model.x": torch.ones(1)}}, "from_single_file"),
     ({"model": RAW, "path": Path("x")}, "holds pathlib."),
     ({"model": RAW, "loss": np.float64(1)}, "multiarray.scalar, which only code can make"),
     (NET, "holds unet.UNet, which only code can make"),
