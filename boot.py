@@ -361,7 +361,8 @@ def train(config, losses=losses):
     if config.graph:
         take_step = student.model.captured(take_step, generator)
     parts = {"student": student.net, "ema": ema.net, "optimizer": optimizer}
-    given = {"the teacher": teacher.checkpoint("teacher", {}), "the loss": losses.__qualname__}
+    given = {"the teacher": teacher.checkpoint("teacher", {}), "the loss": losses.__qualname__,
+             "precision": teacher.precision}  # auto may mean another one elsewhere
     folder, log, save_run = teachers.open_run(config, generator, given, parts)
     samples = held_out(teacher, config)
     drawn = draw_teacher(teacher, config)

@@ -415,7 +415,8 @@ def train(config, losses=dkdm_loss):
     if config.graph:
         take_step = student.captured(take_step, generator)
     parts = {"student": student.net, "ema": ema.net, "optimizer": optimizer}
-    given = {"the teacher": teacher.checkpoint("teacher", {}), "the loss": losses.__qualname__}
+    given = {"the teacher": teacher.checkpoint("teacher", {}), "the loss": losses.__qualname__,
+             "precision": teacher.precision}  # auto may mean another one elsewhere
     folder, log, save_run = teachers.open_run(config, generator, given, parts, {"pool": pool})
     size, memory = len(pool.x), pool.x.nbytes / 1e9
     tqdm.write(f"pool: {size:,} entries, {memory:.3f} GB on {pool.x.device}")

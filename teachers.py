@@ -420,6 +420,10 @@ class DiffusionModel:
             x = opacity * x[:, :3] + 1 - opacity
         return x
 
+    @property
+    def precision(self):
+        return "bf16" if self.bf16 else "fp32"
+
     def in_precision(self, precision):
         """The same model, its network computing in "fp32", "bf16" or "auto".
 
@@ -1009,7 +1013,7 @@ def draw_images(model, config, draw, source, how, size=None):
         save_grid(out, images)
     else:
         made_by = {"images of": str(source), "sha256": digest, **how, "seed": config.seed,
-                   "precision": "bf16" if model.bf16 else "fp32"}
+                   "precision": model.precision}
         labels = {} if c is None else {"arr_1": c.numpy()}
         pixels = images.permute(0, 2, 3, 1).numpy()
         write(out, lambda file: np.savez(file, arr_0=pixels, **labels, made_by=json.dumps(made_by)))

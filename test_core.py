@@ -1649,6 +1649,18 @@ def test_a_run_resumes_with_its_own_teacher_and_loss_alone_and_makes_a_lost_stud
         script.train(again)
 
 
+def test_a_run_resumes_in_its_own_precision_alone(tmp_path, short, monkeypatch, capsys):
+    """Where auto means another one, it must be asked for."""
+    tiny(tmp_path / "t.pt")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+    stop(boot, tiny_config(boot, tmp_path), "step")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    resume = "--resume", "--out", tmp_path / "run"
+    assert "like this: precision was bf16 and is fp32" in refused(capsys, "boot.py", *resume)
+    run("boot.py", *resume, "--precision", "bf16")
+    assert logged(tmp_path / "run")[-1, 0] == 12
+
+
 def test_last_pt_alone_resumes_a_run(tmp_path, short):
     tiny(tmp_path / "t.pt")
     stop(boot, tiny_config(boot, tmp_path), "step")

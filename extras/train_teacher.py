@@ -281,7 +281,7 @@ def train(config):
     if config.graph:
         take_step = model.captured(take_step, generator)
     parts = {"net": net, "ema": ema.net, "optimizer": optimizer}
-    given = {"the data": [images, labels]}
+    given = {"the data": [images, labels], "precision": model.precision}
     folder, log, save_run = teachers.open_run(config, generator, given, parts)
     xi, c = model.noise(64, config.seed), model.labels(64)
 
