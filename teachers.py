@@ -845,11 +845,12 @@ def open_run(config, generator, given, shared, own=None):
     """Begins the run in config.out, or goes on with it: (folder, log so far, save_run()).
 
     given {what: text, or tensors and plain values}: what the run depends on besides config, such as
-    its teacher or data. shared {name: module or optimizer}, alike in all processes, and own {name:
-    what differs, such as a pool} are brought back to the last save, and so are random draws. log: a
-    list of rows {column: number}. save_run writes config.json, log.csv and, for --resume, last.pt;
-    all processes call it. UserError if a new run's folder exists, or the run to resume had another
-    configuration, teacher, loss, data, device or number of processes.
+    its teacher or data, and what "auto" in config is here. shared {name: module or optimizer},
+    alike in all processes, and own {name: what differs, such as a pool} are brought back to the
+    last save, and so are random draws. log: a list of rows {column: number}. save_run writes
+    config.json, log.csv and, for --resume, last.pt; all processes call it. UserError if a new run's
+    folder exists, or the run to resume had another configuration, precision, teacher, loss, data,
+    device or number of processes.
     """
     folder, (rank, count) = Path(config.out), processes()
     torch.manual_seed(generator.initial_seed())  # of the device's own draws, such as dropout's
