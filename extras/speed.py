@@ -91,13 +91,15 @@ def run(*command):
 
 def profile():
     """Prints the times of the parts of a BOOT step, a DKDM step, of sampling and scoring."""
-    def median(step, count=15):
-        return statistics.median(seconds(step, count)) * 1e3
+    def median(step):
+        return statistics.median(seconds(step, 5)) * 1e3
 
-    a, b = torch.randn(4096, 4096).bfloat16(), torch.empty(2**28)
+    teacher = teachers.load_teacher("cifar10").in_precision("auto")
+    dtype = torch.bfloat16 if teacher.bf16 else torch.float32  # the one that scripts compute in
+    a, b = torch.randn(4096, 4096, dtype=dtype), torch.empty(2**28)
     peak = 2 * 4096**3 / median(lambda: a @ a) / 1e9
-    print(f"{torch.get_num_threads()} threads: {peak:.2f} TFLOP/s in bfloat16 products, "
-          f"{2**31 / median(lambda: b.copy_(b.flip(0)), 3) / 1e6:.1f} GB/s copied")
+    print(f"{torch.get_num_threads()} threads: {peak:.2f} TFLOP/s in products of {dtype}, "
+          f"{2**31 / median(lambda: b.copy_(b.flip(0))) / 1e6:.1f} GB/s copied")
 
     def show(title, parts):
         print(f"{title}:")
@@ -108,7 +110,6 @@ def profile():
             print(f"  {part:34} {median(step):6.1f} ms   {gflop:6.1f} GFLOP, {gflop / peak:5.1f} "
                   "ms at that peak", flush=True)
 
-    teacher = teachers.load_teacher("cifar10").in_precision("auto")
     for script in boot, dkdm:
         B = script.Config.batch
         student, optimizer, step = new_step(script, teacher, B)
