@@ -6,8 +6,8 @@
 #         docstring speaks of "the index of the element in the dataset".)
 # Seen:   the elements at one place of all slices get the same random numbers, in every epoch. With 8 processes and 256
 #         images to a batch there are 32 different pairs of time and noise, each 8 times, with 8 different images. The
-#         loss of a batch, of one fixed denoiser, varies 2.2 to 2.7 times as much between batches as with random_map before
-#         the slice, almost as it would with 32 images. DataLoader with ShardOptions draws 256. No warning.
+#         loss of a batch, of one fixed denoiser, varies 2.2 to 2.7 times as much between batches as with random_map
+#         before the slice, almost as it would with 32 images. DataLoader with ShardOptions draws 256. No warning.
 # Date:   2026-11-29
 # Why:    to shard first and transform later is how one saves work, and with one process all is right. On more hosts the
 #         batch is larger in images only: times and noise are as noisy as those of one host, and the same crops and
