@@ -422,6 +422,7 @@ class DiffusionModel:
 
     @property
     def precision(self):
+        """What the network computes in, "bf16" or "fp32"."""
         return "bf16" if self.bf16 else "fp32"
 
     def in_precision(self, precision):
