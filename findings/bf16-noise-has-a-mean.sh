@@ -33,7 +33,8 @@ def describe(what, noise):
 
 for seed in range(3):
     key = jax.random.key(seed)
-    values, low, high, mean, _ = describe(f"seed {seed}, drawn in bfloat16", jax.random.normal(key, SHAPE, jnp.bfloat16))
+    drawn = jax.random.normal(key, SHAPE, jnp.bfloat16)
+    values, low, high, mean, _ = describe(f"seed {seed}, drawn in bfloat16", drawn)
     assert values == 128 and low == -2.890625 and high < 2.52 and -0.013 < mean < -0.009
     rounded = jax.random.normal(key, SHAPE).astype(jnp.bfloat16)
     values, low, high, mean, _ = describe(f"seed {seed}, drawn in float32, rounded", rounded)

@@ -11,9 +11,9 @@
 #         and 2.7 by ItoMilstein. With time written as 1 - t, so that it increases, both have the right median. No
 #         warning.
 # Date:   2026-11-29
-# Why:    a diffusion of positive data (intensities, prices, spectra) or of probabilities has such noise, and the natural
-#         way to sample is to integrate its reverse SDE from 1 to 0. The higher-order solver gives samples that are a
-#         third too bright, as smooth as the right ones, and the score network gets the blame.
+# Why:    a diffusion of positive data (intensities, prices, spectra) or of probabilities has such noise, and the
+#         natural way to sample is to integrate its reverse SDE from 1 to 0. The higher-order solver gives samples that
+#         are a third too bright, as smooth as the right ones, and the score network gets the blame.
 set -eu
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
