@@ -5,8 +5,8 @@
 # Guess:  the norm is off by rounding, less than 1 %, and no update is longer than the limit, as with PyTorch's
 #         clip_grad_norm_, which adds in single precision.
 # Seen:   of 1,000 leaves of norm 1 the norm is said to be 16 and is 31.6, so clipped to 1 they have norm 1.98; under
-#         jit, too. Of one leaf of norm 16 and 500 of norm 0.7 it is said to be 16 and is 22.4: the small ones do not count.
-#         48 blocks of random weights, 480 leaves: 14.75, where 15.4 is right. In single precision all are right.
+#         jit, too. Of one leaf of norm 16 and 500 of norm 0.7 it is said to be 16 and is 22.4: the small ones do not
+#         count. 48 blocks of random weights, 480 leaves: 14.75, where 15.4 is right. In single precision all are right.
 # Date:   2026-11-29
 # Why:    a run with weights in bfloat16 clips later than it was told to, and the more so the deeper the network and the
 #         larger its first leaf, such as an embedding. The gradient norm that is logged is capped, too, so that a
