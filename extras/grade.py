@@ -36,7 +36,7 @@ class Config(teachers.Options):
     lab: str = opt("", "lab1 to lab8", positional=True, choices=tuple(LABS))
     submissions: tuple = opt((), "their folders", type=str, nargs="+", positional=True)
     out: str = opt("grades.csv", "a new file, a line each")
-    seconds: float = opt(120.0, "limit for a submission", 1, 1e5)
+    seconds: float = opt(120.0, "limit for a submission", 0.1, 1e5)
 
 
 def submitted(lab, folder):
