@@ -195,8 +195,11 @@ def pipeline_part(name, part):
         its_class = getattr(importlib.import_module(module), kind)
         if part in ("scheduler", "tokenizer"):
             return from_folder(its_class, name, part)
-        found, info = with_weights(its_class, name, part)
-        if any(".lora_" in key for key in info["unexpected_keys"]):
+        adapters = Path(name, part, "adapter_config.json").is_file()
+        if not adapters:  # transformers would look for what they belong to on the hub
+            found, info = with_weights(its_class, name, part)
+            adapters = any(".lora_" in key for key in info["unexpected_keys"])
+        if adapters:
             raise UserError(f"the {part} of {name} has LoRA adapters: {MERGE}")
         if missing := [*info["missing_keys"], *info["mismatched_keys"]]:  # else drawn at random
             raise ValueError(f"weights are missing or do not fit: {', '.join(map(str, missing))}")

@@ -625,6 +625,11 @@ def test_lora_weights_are_named(tmp_path, saved, capsys):
     safetensors.torch.save_file(safetensors.torch.load_file(weights) | adapter, weights)
     with pytest.raises(UserError, match="the unet of .* has LoRA adapters: to use them, fuse"):
         diffusers_teacher.convert(f"diffusers:{path}")
+    _, source, prompts = saved("sd")
+    path = shutil.copytree(source.removeprefix("diffusers:"), tmp_path / "sd")
+    (path / "text_encoder" / "adapter_config.json").write_text("{}")
+    with pytest.raises(UserError, match="the text_encoder of .* has LoRA adapters: to use them"):
+        diffusers_teacher.convert(f"diffusers:{path}", prompts)
 
 
 def test_the_last_label_is_no_class_if_it_is_said(tmp_path, saved, capsys, monkeypatch):

@@ -7,8 +7,8 @@
 #         attention written as two matrix products has all of them. A transformer block of width 64 with 1,024 tokens
 #         is reported with 100.7 million instead of 369.1 million operations.
 # Date:   2026-11-28
-# Why:    operations are counted on a laptop, once, for a table. A transformer then looks several times as cheap beside a
-#         U-Net as it is, the more so the more tokens it has.
+# Why:    operations are counted on a laptop, once, for a table. A transformer then looks several times as cheap beside
+#         a U-Net as it is, the more so the more tokens it has.
 set -eu
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT

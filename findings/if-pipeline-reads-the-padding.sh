@@ -2,15 +2,16 @@
 # What:   diffusers 0.42.1 with transformers 5.24.0, IFPipeline, the first stage of DeepFloyd IF, with random weights.
 # Source: IFPipeline.encode_prompt and __call__ in diffusers/pipelines/deepfloyd_if/pipeline_if.py; TextTimeEmbedding
 #         in diffusers/models/embeddings.py.
-# Guess:  prompts are padded to 77 tokens only for batching. The tokenizer's mask, which encode_prompt gives to T5, keeps
-#         the U-Net from the padding as well, so prompt_embeds cut to the prompt's own tokens draw the same picture.
+# Guess:  prompts are padded to 77 tokens only for batching. The tokenizer's mask, which encode_prompt gives to T5,
+#         keeps the U-Net from the padding as well, so prompt_embeds cut to the prompt's own tokens draw the same
+#         picture.
 # Seen:   they draw another one: pixels in [-1, 1] differ by 0.7, and by 2 where the U-Net pools the text
-#         (addition_embed_type "text", as IF does). T5's output at padding is as long as at words, and the pipeline calls
-#         the U-Net without encoder_attention_mask. With that mask, given by hand, a U-Net that does not pool agrees with
-#         the cut prompt to 1e-6; one that pools still differs, as its pooling takes no mask.
+#         (addition_embed_type "text", as IF does). T5's output at padding is as long as at words, and the pipeline
+#         calls the U-Net without encoder_attention_mask. With that mask, given by hand, a U-Net that does not pool
+#         agrees with the cut prompt to 1e-6; one that pools still differs, as its pooling takes no mask.
 # Date:   2026-11-28
-# Why:    who trains such a network with a mask, or shortens embeddings to save memory or a GPU's time, or pads to another
-#         length, gets other pictures from the pipeline than in training, without a warning.
+# Why:    who trains such a network with a mask, or shortens embeddings to save memory or a GPU's time, or pads to
+#         another length, gets other pictures from the pipeline than in training, without a warning.
 set -eu
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT

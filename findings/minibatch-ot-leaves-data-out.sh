@@ -7,8 +7,9 @@
 # Seen:   the plan is a permutation, but of a batch of 128 only 63 % of the images are used, 1 - 1/e, some of them up
 #         to eight times; torch.manual_seed does not repeat the pairs, numpy.random.seed does.
 # Date:   2026-11-28
-# Why:    beside flow matching without OT, which uses every image, an epoch sees a third less data, and the gradient of a
-#         batch has more variance. A comparison at equal steps counts that against OT, and a seeded run is not repeated.
+# Why:    beside flow matching without OT, which uses every image, an epoch sees a third less data, and the gradient of
+#         a batch has more variance. A comparison at equal steps counts that against OT, and a seeded run is not
+#         repeated.
 set -eu
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT

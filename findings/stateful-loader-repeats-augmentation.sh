@@ -7,8 +7,8 @@
 #         first batches of the epoch come again, in their order, for the images after the stop; with none, they come
 #         from the process's own generator, whatever state it is in.
 # Date:   2026-11-28
-# Why:    crops, flips, dropped captions and noise drawn in the dataset decide the run. A resumed run is another run than
-#         the one that was not stopped, and a job that is stopped often uses the start of its random numbers most.
+# Why:    crops, flips, dropped captions and noise drawn in the dataset decide the run. A resumed run is another run
+#         than the one that was not stopped, and a job that is stopped often uses the start of its random numbers most.
 set -eu
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT

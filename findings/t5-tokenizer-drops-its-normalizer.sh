@@ -1,14 +1,15 @@
 #!/bin/bash
 # What:   transformers 5.24.0, a T5TokenizerFast around a tokenizer of one's own, saved and loaded again.
 # Source: T5Tokenizer in transformers/models/t5/tokenization_t5.py, which builds normalizer and pre-tokenizer anew.
-# Guess:  loading what save_pretrained wrote gives the same tokens: tokenizer.json has every part, and 4.57.6 reads them.
+# Guess:  loading what save_pretrained wrote gives the same tokens: tokenizer.json has every part, and 4.57.6 reads
+#         them.
 # Seen:   the object that is made by T5TokenizerFast(tokenizer_object=...) lower-cases, as it was told; the one that is
 #         loaded from its folder does not, by its class or by AutoTokenizer, though tokenizer.json still says so. "Red
 #         Heart" becomes other tokens, two of them unknown. No warning. Vocabulary and post-processor are kept.
 #         PreTrainedTokenizerFast reads the same folder as it was written, and so does transformers 4.57.6.
 # Date:   2026-11-28
-# Why:    a small text-to-image pipeline (an IFPipeline, say) gets its tokenizer from its captions. In training it works;
-#         in the saved pipeline the text encoder sees words that it never met, and prompts seem to be ignored.
+# Why:    a small text-to-image pipeline (an IFPipeline, say) gets its tokenizer from its captions. In training it
+#         works; in the saved pipeline the text encoder sees words that it never met, and prompts seem to be ignored.
 set -eu
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT

@@ -2,11 +2,13 @@
 # What:   tokenizers 0.23.3, the same text given twice to UnigramTrainer, in one process, with nothing random asked for.
 # Source: UnigramTrainer in tokenizers/src/models/unigram/trainer.rs, which counts in hash maps without a fixed order.
 # Guess:  the algorithm draws nothing, so the same text gives the same vocabulary, as BpeTrainer does on this text.
-# Seen:   pieces of equal count change places, and scores change in their last digits, from one training to the next: the
-#         same sentence gets other ids. No seed, and no TOKENIZERS_PARALLELISM, changes that. BPE was the same each time.
+# Seen:   pieces of equal count change places, and scores change in their last digits, from one training to the next:
+#         the same sentence gets other ids. No seed, and no TOKENIZERS_PARALLELISM, changes that. BPE was the same each
+#         time.
 # Date:   2026-11-28
-# Why:    a script that trains its tokenizer at each start, from the captions of its data, works until it is resumed: the
-#         weights were learned for other ids, nothing fails, and prompts mean something else. Save the tokenizer first.
+# Why:    a script that trains its tokenizer at each start, from the captions of its data, works until it is resumed:
+#         the weights were learned for other ids, nothing fails, and prompts mean something else. Save the tokenizer
+#         first.
 set -eu
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -15,7 +17,8 @@ python3 -m venv "$dir/venv"
 cat > "$dir/probe.py" <<'PY'
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-captions = [f"{colour} {shape}" for colour in ("red", "green", "blue", "yellow") for shape in ("disk", "square", "heart")]
+captions = [f"{colour} {shape}" for colour in ("red", "green", "blue", "yellow")
+            for shape in ("disk", "square", "heart")]
 tokens = dict(vocab_size=60, special_tokens=["<unk>"], show_progress=False)
 ways = {"Unigram": lambda: (models.Unigram(), trainers.UnigramTrainer(unk_token="<unk>", **tokens)),
         "BPE": lambda: (models.BPE(unk_token="<unk>"), trainers.BpeTrainer(**tokens))}
