@@ -50,13 +50,13 @@ for what, edit in edits.items():
         edits[name](image)
         yield {"image": image}
 
-    image = Image.open(file)
+    image, cache = Image.open(file), f"{sys.argv[1]}/{what}"
     edit(image)
     wanted = np.asarray(image)
     assert wanted.shape != raw.shape or not (wanted == raw).all()
     made = {
         "from_dict": table(image),
-        "from_generator": datasets.Dataset.from_generator(generate, features=features, cache_dir=sys.argv[1] + what),
+        "from_generator": datasets.Dataset.from_generator(generate, features=features, cache_dir=cache),
         "map of paths": table(file).map(change),
         "map of paths, streamed": table(file).to_iterable_dataset().map(change),
         "map of bytes": table({"bytes": pathlib.Path(file).read_bytes(), "path": None}).map(change),
