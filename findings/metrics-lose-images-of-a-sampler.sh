@@ -52,5 +52,5 @@ say("RandomSampler(num_samples=1000), batches of 512:", drawn)
 assert drawn == 848
 PY
 OMP_NUM_THREADS=1 "$dir/venv/bin/python" "$dir/probe.py"
-OMP_NUM_THREADS=1 "$dir/venv/bin/torchrun" --standalone --nproc_per_node 2 "$dir/probe.py"
+OMP_NUM_THREADS=1 TMPDIR="$dir" "$dir/venv/bin/torchrun" --standalone --nproc_per_node 2 "$dir/probe.py"
 echo "As described: the last batch is cut to the rest of the whole data set."
