@@ -469,8 +469,8 @@ def reference(config, network, device, size):
 
     statistics = read_statistics(arrays, path, network)
     if not arrays.keys() & {"network", "mu_s"}:  # neither ours nor ADM's
-        warn(f"{path} does not say how images were resized: the score is right only if it was as "
-             f"here ({network.resize}); pytorch-fid and clean-fid resize in other ways")
+        warn(f"{path} does not say how images were resized: the score is right only if they were "
+             f"as here ({network.resize}); pytorch-fid and clean-fid resize in other ways")
     about |= {"count": int(arrays["count"].item())} if "count" in arrays else {}
     about |= {"sha256": sha256(path)[:8]} if config.ref else {}
     if any(x.ndim == 4 for x in arrays.values()):
