@@ -1386,7 +1386,7 @@ def stand_in(monkeypatch):
     return graphs
 
 
-def check_replays(folder, monkeypatch, train, config):
+def check_replays(folder, monkeypatch, script, config):
     """A run of config whose step is recorded and replayed is, to the last bit, one that is not.
 
     The step gets its rates as tensors in both.
@@ -1395,7 +1395,7 @@ def check_replays(folder, monkeypatch, train, config):
 
     def left(name, captured, **more):
         monkeypatch.setattr(DiffusionModel, "captured", captured)
-        train(dataclasses.replace(config, out=str(folder / name), **more))
+        script.train(dataclasses.replace(config, out=str(folder / name), **more))
         saved = teachers.read(folder / name / "last.pt")
         for row in saved["log"]:
             row.pop("images_per_s")
@@ -1407,17 +1407,7 @@ def check_replays(folder, monkeypatch, train, config):
     plain = left("plain", lambda _, step, generator: lambda *rates: step(*map(torch.tensor, rates)))
     assert not graphs and plain == left("replayed", replayed)
     assert [graph.replays for graph in graphs] == [config.steps - 3]
-    replace, saves = os.replace, []
-
-    def stopping(source, target):
-        saves.extend([target] if target.name == "last.pt" else [])
-        if len(saves) == 3:
-            raise KeyboardInterrupt
-        replace(source, target)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(os, "replace", stopping)
-        left("stopped", replayed)
+    stop(script, dataclasses.replace(config, out=str(folder / "stopped")), "third save")
     assert plain == left("stopped", replayed, resume=True)
 
 
@@ -1427,7 +1417,7 @@ def test_a_step_that_is_recorded_and_replayed_is_the_step_itself(
         tmp_path, short, monkeypatch, script, options):
     """Noise, labels, dropout and rates are new in each."""
     tiny(tmp_path / "t.pt")
-    check_replays(tmp_path, monkeypatch, script.train, tiny_config(script, tmp_path, **options))
+    check_replays(tmp_path, monkeypatch, script, tiny_config(script, tmp_path, **options))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
@@ -1567,14 +1557,14 @@ def check_equal_runs(one, other):
 
 
 def stop(script, config, where):
-    """A run that ends in its eighth step, while its fifth and final last.pt is written but not yet
-    in place, or while its pool is filled."""
-    module, name, number = {"step": (script, "training_step", 8), "save": (os, "replace", 5),
-                            "filling": (dkdm.Pool, "advance", 1)}[where]
+    """A run that ends in its eighth step, while its third or its fifth and final last.pt is written
+    but not yet in place, or while its pool is filled."""
+    module, name, number = {"step": (script, "training_step", 8), "third save": (os, "replace", 3),
+                            "save": (os, "replace", 5), "filling": (dkdm.Pool, "advance", 1)}[where]
     call, calls = getattr(module, name), []
 
     def stopping(*args, **named):
-        if where != "save" or args[1].name == "last.pt":
+        if module is not os or Path(args[1]).name == "last.pt":
             calls.append(1)
         if len(calls) == number:
             raise KeyboardInterrupt

@@ -169,8 +169,8 @@ def test_mnist_is_read_from_its_own_files(tmp_path):
     assert np.array_equal(images[:, 0], pixels) and found.tolist() == list(labels)
 
 
-def test_a_run_resumed_equals_one_never_stopped_and_leaves_a_teacher(tmp_path, short, monkeypatch):
-    config, out, step = a_run(tmp_path), str(tmp_path / "other"), train_teacher.training_step
+def test_a_run_resumed_equals_one_never_stopped_and_leaves_a_teacher(tmp_path, short):
+    config, out = a_run(tmp_path), str(tmp_path / "other")
     model = teachers.load_teacher(str(train_teacher.train(config)))
     assert model.num_classes == model.null_label == 3 and model.image_shape == (3, 8, 8)
     never = dataclasses.replace(config, label_dropout=0.0, steps=1, out=str(tmp_path / "never"))
@@ -182,17 +182,7 @@ def test_a_run_resumed_equals_one_never_stopped_and_leaves_a_teacher(tmp_path, s
     assert not (tmp_path / "x").exists()
     assert (tmp_path / "run/samples/step_000006.png").is_file()
 
-    steps = iter(range(4))
-
-    def stopping(*args, **named):
-        if next(steps) == 3:
-            raise KeyboardInterrupt
-        return step(*args, **named)
-
-    monkeypatch.setattr(train_teacher, "training_step", stopping)
-    with pytest.raises(KeyboardInterrupt):
-        train_teacher.train(dataclasses.replace(config, out=out))
-    monkeypatch.setattr(train_teacher, "training_step", step)
+    test_core.stop(train_teacher, dataclasses.replace(config, out=out), "third save")
     train_teacher.train(train_teacher.Config.parse(["--out", out, "--resume"]))
     np.savez(tmp_path / "images.npz", arr_0=some_images(21, 8), arr_1=np.arange(21) % 3)
     with pytest.raises(UserError, match="the data was SHA-256"):  # one picture more
@@ -209,7 +199,7 @@ def test_its_step_can_be_recorded_and_replayed_too(tmp_path, short, monkeypatch,
     if script is direct:
         test_core.tiny(tmp_path / "t.pt")
         config = direct.Config(**vars(test_core.tiny_config(boot, tmp_path)))
-    test_core.check_replays(tmp_path, monkeypatch, script.train, config)
+    test_core.check_replays(tmp_path, monkeypatch, script, config)
 
 
 def test_a_teacher_is_optimized_exactly_as_a_student_of_dkdm(tmp_path, short, monkeypatch):
@@ -1621,7 +1611,7 @@ def captioned(folder):
 def test_a_text_to_image_pipeline_trains_resumes_and_is_converted(tmp_path, monkeypatch):
     diffusers = pytest.importorskip("diffusers")
     monkeypatch.chdir(tmp_path)
-    config, update = captioned(tmp_path), train_prompts.update
+    config = captioned(tmp_path)
     train_prompts.train(config)
     trained, held = (Path(f"run/{name}.txt").read_text().splitlines()
                      for name in ("trained", "held-out"))
@@ -1633,21 +1623,11 @@ def test_a_text_to_image_pipeline_trains_resumes_and_is_converted(tmp_path, monk
     assert [caption.split()[1] for caption in pictures["captions"]] == [*pictures["categories"]]
     assert pictures["arr_0"].shape == (6, 16, 16, 3) and (pictures["arr_0"][:, 0] == 255).all()
 
-    steps = iter(range(4))
-
-    def stopping(*args):
-        if next(steps) == 3:
-            raise KeyboardInterrupt
-        update(*args)
-
     def full(pipeline, folder):
         (folder / "unet").mkdir(parents=True)
         raise RuntimeError("No space left on device")
 
-    monkeypatch.setattr(train_prompts, "update", stopping)
-    with pytest.raises(KeyboardInterrupt):
-        train_prompts.train(dataclasses.replace(config, out="other"))
-    monkeypatch.setattr(train_prompts, "update", update)
+    test_core.stop(train_prompts, dataclasses.replace(config, out="other"), "third save")
     resume = train_prompts.Config.parse(["--out", "other", "--resume"])
     with monkeypatch.context() as patch:
         patch.setattr(diffusers.IFPipeline, "save_pretrained", full)
