@@ -355,9 +355,8 @@ class Config(teachers.RunOptions):
 
     def fitted(self, teacher):
         """This configuration with what depends on the teacher settled; UserError if unfit."""
-        no_null = teacher.num_classes is not None and teacher.null_label is None
         T = min(self.T, teacher.schedule.T)
-        if self.label_dropout and (no_null or teacher.num_classes is None):
+        if self.label_dropout and teacher.null_label is None:
             raise UserError('--label-dropout needs a teacher with classes and "no class": leave it '
                             "out")
         if self.mode != "dynamic" and self.rho != Config.rho:
@@ -422,7 +421,7 @@ def train(config, losses=dkdm_loss):
     tqdm.write(f"pool: {size:,} entries, {memory:.3f} GB on {pool.x.device}")
     xi, c = teacher.noise(20, config.seed), teacher.labels(20)
     calls = ddim_calls(teacher.schedule)
-    w = 2.0 if c is not None and config.label_dropout else 1.0  # without "no class", no guidance
+    w = 2.0 if config.label_dropout else 1.0  # without "no class", no guidance
 
     def images(model):
         return teacher.in_parts(lambda xi, c: model.ddim(xi, calls, c, w), xi, c)
