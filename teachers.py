@@ -811,15 +811,13 @@ class RunOptions(Options):
         """The configuration that the command line asks for; to resume, on top of the run's."""
         config, parser = super().parse(argv), cls.parser()
         if config.resume:
-            try:
-                saved = read_run(config.out)["config"]
-                if saved.keys() != {field.name for field in dataclasses.fields(cls)}:
-                    raise KeyError  # an option that came later would be guessed
-                parser.set_defaults(**saved | {"out": config.out})
-                config = cls(**vars(parser.parse_args(argv)))
-            except (TypeError, KeyError):
+            saved = read_run(config.out)["config"]
+            # An option that came later would be guessed.
+            if saved.keys() != {field.name for field in dataclasses.fields(cls)}:
                 raise UserError(f"{config.out} is not a run of this script and version: resume it "
-                                "with those it began with") from None
+                                "with those it began with")
+            parser.set_defaults(**saved | {"out": config.out})
+            config = cls(**vars(parser.parse_args(argv)))
         return config
 
     def run_folder(self, method):
