@@ -33,13 +33,7 @@ from tqdm import tqdm
 
 import teachers
 import unet
-from extras.diffusers_settings import (
-    UNET_FITS,
-    check_decoder,
-    demand,
-    noise_schedule,
-    settings,
-)
+from extras.diffusers_settings import UNET_FITS, check_decoder, demand, noise_schedule, settings
 from teachers import UserError, one_line
 
 LARGE = 200_000_000  # above this many parameters the backward pass recomputes activations
