@@ -147,9 +147,7 @@ class Pipeline:
 
     @torch.no_grad()
     def decode(self, x):
-        """Images (B, 3, H, W) in about [-1, 1] of latents x (B, C, h, w); of images, x itself."""
-        if not self.latents:
-            return x
+        """Images (B, 3, H, W) in about [-1, 1] of latents x (B, C, h, w)."""
         vae = autoencoder(self.name).to(x.device)
         # one at a time: an image of 512 x 512 takes about 1 GB
         return torch.cat([vae.decode(part.float() / vae.config.scaling_factor).sample
