@@ -693,8 +693,7 @@ def test_prompts_can_be_replaced(tmp_path, saved, monkeypatch, short):
     Path("new.txt").write_text("a bird\n\nThe  Sea\n")
 
     def run(script, line):
-        monkeypatch.setattr(sys, "argv", [script.__name__ + ".py", *line.split()])
-        script.main()
+        test_core.run(f"{script.__name__}.py", *line.split())
 
     run(teachers, f"convert {source} --prompts {prompts} --out noise.pt")
     run(dkdm, "--teacher noise.pt --student same --predicts v --steps 1 --compare 1 --rho 0.01 "
