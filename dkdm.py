@@ -138,7 +138,8 @@ def strided_denoise(pool, teacher, generator):
     """Our way, a twentieth of the calls: a path of DDIM in steps of 2 indices leaves KEPT entries.
 
     T / 2 teacher calls a path. Its entries share one noise sample and one label. Half of the paths
-    first move by one index, so that entries stand at all indices equally often.
+    first move by one index, so that entries stand at all indices equally often (with an odd T, at 0
+    twice as often).
     """
     N, T, device = len(pool.i), pool.T, pool.i.device
     places = (T + 1) // 2  # on a path
