@@ -324,7 +324,8 @@ class Config(teachers.RunOptions):
                             "student.pt that it leaves")
         # Starting at pure noise is right where nothing is left of the image: where 1 / alpha is 65,
         # a CIFAR-10 image's mean colour has 2 % of the noise's variance.
-        start = (schedule.alphas_cumprod >= 65**-2).sum().item() / schedule.T
+        alpha = schedule.alpha(torch.arange(1, 1001) / 1000)
+        start = (alpha >= 1 / 65).sum().item() / 1000
         fitted = dataclasses.replace(self, t_max=self.t_max or round(start, 2),
                                      guidance=self.guidance or (1.0,))
         if not 1 / schedule.T <= self.t_min <= fitted.t_max - self.delta + 1e-6:  # for rounding
