@@ -271,8 +271,9 @@ def read_arrays(path):
         content = {"arr_0": content} if isinstance(content, np.ndarray) else dict(content)
         return {name: x for name, x in content.items() if isinstance(x, np.ndarray)}
     except Exception as error:  # a broken file can fail in any way
+        advice = "save it without them" if "Object arrays" in str(error) else "check the path"
         raise UserError(f"{path} is no folder, and no .npz or .npy that can be read "
-                        f"({one_line(error).split('. ')[0]}): check the path") from None
+                        f"({one_line(error).split('. ')[0]}): {advice}") from None
 
 
 def find_pixels(arrays, path):
@@ -349,7 +350,8 @@ def open_picture(path):
             stored = str(file.tile).replace("BGR;16", "")  # 16 bits for all three channels
             clear = "transparency" in file.info
             if file.mode[0] in "IF" or ";16" in stored or "L;" in stored and clear or frames > 1:
-                raise ValueError(f"mode {file.mode}, {frames} frames")
+                raise ValueError(f"{frames} frames" if frames > 1 else
+                                 f"mode {file.mode}, stored as {file.tile[0][3]}")
             picture = ImageOps.exif_transpose(file)
             if picture.has_transparency_data:
                 picture = Image.fromarray(on_white(np.asarray(picture.convert("RGBA"))))

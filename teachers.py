@@ -30,6 +30,7 @@ import json
 import math
 import os
 import sys
+import tempfile
 import time
 import warnings
 from dataclasses import dataclass
@@ -494,17 +495,20 @@ def write(path, fill):
 
 
 def download(name, advice="try again", sha256=None):
-    """The Path of a named model, an https address or a path. UserError if it cannot be fetched.
+    """The Path of a named model, a path, or an https address. UserError if it cannot be fetched.
 
     What is not here goes to torch.hub's cache at first use. advice: what else to do if that fails;
-    sha256: how the file's SHA-256 must begin.
+    sha256: how the file's SHA-256 must begin. An address without one is no more than a path: the
+    cache may have another file of that name.
     """
-    address = NAMED[name][0] if name in NAMED else str(name)
+    if name not in NAMED and not sha256:
+        return Path(name)
+    address = NAMED[name][0] if name in NAMED else name
     if address.startswith("https://drive.google.com/"):
         raise UserError(f"download {name} in a browser, from {address}; then run python "
                         f"teachers.py convert FILE --arch {name} --out teacher.pt")
     if not address.startswith("https://"):
-        return WEIGHTS / address if name in NAMED else Path(name)
+        return WEIGHTS / address
     path = Path(torch.hub.get_dir(), "checkpoints", address.split("/")[-1])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -990,8 +994,14 @@ def draw_images(model, config, draw, source, how, size=None):
     UserError for a wrong --out, and for images that are not finite.
     """
     out, n, size = Path(config.out), config.n, size or model.at_once
-    if out.suffix not in (".png", ".npz") or not out.parent.is_dir() or out.is_dir():
-        raise UserError(f"--out {out}: give a .png or an .npz, in a folder that exists")
+    try:  # now, not after hours
+        tempfile.TemporaryFile(dir=out.parent).close()
+        fits = out.suffix in (".png", ".npz") and not out.is_dir()
+    except OSError:
+        fits = False
+    if not fits:
+        raise UserError(f"--out {out}: give a .png or an .npz, in a folder that exists and can be "
+                        "written to")
     one_process()
     c, images = model.labels(n, config.label), []
     if out.suffix == ".npz":  # now, since a run may write another student before all is drawn

@@ -1465,6 +1465,7 @@ def test_a_step_that_cannot_be_recorded_is_said_to_be_so(monkeypatch):
     (dict(), {"guidance": (1.0, 4.0)}, 0.99),
     (dict(predicts="x0", T=4000), {"init": "random", "guidance": (3.0,), "t_max": 0.6}, 0.6),
     (dict(schedule="linear"), {"solver": "ddim"}, 0.91),
+    (dict(T=20), {"t_min": 0.05}, 0.97),  # by hand: 65 lies between the last two levels, at 0.973
 ])
 def test_a_boot_run_leaves_a_student_of_the_options_it_had(tmp_path, short, made, options, t_max):
     tiny(tmp_path / "t.pt", **made)
@@ -1860,6 +1861,10 @@ BAD = {
         | list, sample, convert
         sample iddpm-cifar10 | no network
         sample ddpm-ip-cifar10 | in a browser
+        sample https://example.org/model.pt | give a path, or one of
+        sample t.pt --out /proc/x.png | in a folder that exists and can be written to
+        sample t.pt --out nowhere/x.png | in a folder that exists
+        sample t.pt --out x.jpg | give a .png or an .npz
         sample t.pt --sampler ddpm --steps 2000 | 2000 DDPM steps
         sample t.pt --t-max 0.9 | go together
         sample t.pt --t-max 0.02 --t-min 0.9 | must be above
@@ -1871,14 +1876,15 @@ BAD = {
         float.npz | arr_0 float32 (12, 32, 32, 3)
         first.npz | images uint8 (12, 3, 32, 32)
         none.npz | arr_0 uint8 (0, 32, 32, 3)
+        objects.npz | objects.npz is no folder, and no .npz or .npy that can be read (Object
         t.pt | t.pt has no arrays
         folder | no pictures in folder
         mixed | mixed/b.png
         deep | deep/a.png is not one picture with 8 bits a channel (mode I
-        deeper | deeper/a.png is not one picture with 8 bits a channel (mode RGB
+        deeper | deeper/a.png is not one picture with 8 bits a channel (mode RGB, stored as RGB;16
         clear | clear/a.png is not one picture with 8 bits a channel (mode L
         loop | loop/again is the same folder as another in loop: take the link away
-        moving | moving/a.gif
+        moving | moving/a.gif is not one picture with 8 bits a channel (12 frames)
         images.npz --allow-few --ref none.npz | none.npz has arr_0
         images.npz --allow-few --ref folder | no pictures in folder
         large.npz | 64 x 64
@@ -1932,6 +1938,7 @@ def bad_files(tmp_path, monkeypatch, short):
     Path("cut.npz").write_bytes(Path("images.npz").read_bytes()[:-2000])
     np.savez("first.npz", images=images.transpose(0, 3, 1, 2))
     np.savez("none.npz", arr_0=images[:0])
+    np.savez("objects.npz", arr_0=images, files=np.array(["a.png", None]))
     statistics = dict(mu=np.zeros(128), sigma=np.eye(128), features=np.zeros((9, 64)))
     np.savez("wide.npz", **statistics)
     np.savez("words.npz", **statistics | {"mu": np.array(["0"] * 128)})

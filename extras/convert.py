@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 import teachers
-from extras.foreign import some
+from extras.foreign import JOIN, some
 from teachers import ARCHITECTURES, DESCRIPTION, NAMED, UserError, one_line
 
 
@@ -30,6 +30,8 @@ def convert(config):
     if config.arch and (prompts or source.startswith("diffusers:") or source in NAMED):
         raise UserError("--arch is for bare weights in a file: leave it out for "
                         f"{'--prompts' if prompts else source}")
+    if Path(source, ".metadata").is_file():
+        raise UserError(f"{source} is a folder {JOIN}")
     if Path(source).is_dir() and source not in NAMED:
         raise UserError(f"{source} is a folder: give a file in it, or, if it is a pipeline of "
                         f"diffusers, diffusers:{source}")

@@ -8,6 +8,7 @@ training script's way of wrapping them need not be known. docs/teachers.md has a
 import re
 import zipfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -236,6 +237,8 @@ def compare_levels(content, schedule, path):
 # Files that PyTorch does not read
 
 COPY = "replace it by a good copy"
+JOIN = ("that torch.distributed.checkpoint wrote: join its files, by python -m "
+        "torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER joined.pt")
 # {how a file begins: what it is}
 BEGINNINGS = {
     (b"<",): "is a web page instead of the file: download the file itself",
@@ -273,6 +276,8 @@ def what_it_is(path, start, error):
     """What a file is that begins so, and that torch.load refused, in words."""
     if not start:
         return f"is empty: {COPY}"
+    if Path(path).with_name(".metadata").is_file():
+        return f"is part of a folder {JOIN}"
     for signs, what in BEGINNINGS.items():
         if start.lstrip().startswith(signs):
             return what
@@ -291,6 +296,8 @@ def what_it_is(path, start, error):
                     "torch.jit.load(FILE).state_dict()")
         if any(name.endswith("data.pkl") for name in names):
             return f"is a PyTorch file, but damaged ({reason})"
+        if names and all(name.endswith(".npy") for name in names):
+            return "holds arrays of NumPy: save them as tensors, by torch.save"
         return f"is a zip archive of {some(names) or 'nothing'}: unpack it"
     if start.startswith(b"\x80"):  # a pickle, as torch.save wrote it until 2020
         if re.search("EOF|truncated|requires a buffer", repr(error)):

@@ -23,8 +23,10 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+import torch.distributed.checkpoint
 from PIL import Image
 from torch import nn
+from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 
 import boot
 import dkdm
@@ -125,6 +127,8 @@ def test_subfolders_are_classes_and_pictures_become_squares_that_stand_upright(t
     images, labels = read(data=folder, size=16)
     picture_folder(tmp_path / "pets", "cats/more/d.GIF", "cats/e.tga", "dogs/f", format="PNG")
     assert read(data=folder, size=16)[1].tolist() == [0, 0, 0, 0, 1, 1]
+    nested = picture_folder(tmp_path / "tiny-imagenet", "n1/images/a.png", "n2/images/b.png")
+    assert read(data=nested, size=16)[1].tolist() == [0, 1]
     assert images.shape == (3, 3, 16, 16) and labels.tolist() == [0, 0, 1]  # cats come first
     assert images[:, 0, :, 0].min() > 200 and images[:, 0, :, 4:].max() < 50  # red: a sixth
     exif = Image.Exif()
@@ -235,7 +239,9 @@ def test_a_teacher_is_optimized_exactly_as_a_student_of_dkdm(tmp_path, short, mo
     ("--data minus.npz", "[-1, 0, 1, 2]"), ("--data gap.npz", "[1, 3]"),
     ("--data few.npz", "int64 (3,)"), ("--data half", "half/a.npz and half/b.npz differ"),
     ("--data beside", "beside/a.png lies beside subfolders"), ("--data kinds", "kinds/a.png"),
-    ("--data below", "has one subfolder, train"), ("--data split", "as train and test have the"),
+    ("--data below", "has one subfolder, train"),
+    ("--data split", "test and train, which are no classes: give one of"),
+    ("--data same", "the same subfolders in each of its subfolders: give one of"),
     ("--data text", "text/a.heic"),
     ("--data tests", "no .npz files but test*.npz"),
     ("--data good.npz --size 9", "tiny does not fit images of 3 x 9 x 9"),
@@ -251,7 +257,8 @@ def test_bad_input_is_refused_in_one_line(tmp_path, capsys, monkeypatch, options
     picture_folder(Path(), "broken/cats/2.png", "broken/cats/3.png", "beside/a.png",
                    "beside/cats/b.png", "kinds/a.png", "below/train/cats/a.png",
                    "below/train/dogs/b.png", "split/train/cats/a.png", "split/train/dogs/a.png",
-                   "split/test/cats/a.png", "split/test/dogs/a.png")
+                   "split/test/cats/a.png", "same/a/cats/a.png", "same/a/dogs/a.png",
+                   "same/b/cats/a.png", "same/b/dogs/a.png")
     Path("text/a.heic").write_text("what Pillow cannot read")
     Path("broken/cats/3.png").write_bytes(Path("broken/cats/2.png").read_bytes()[:-60])
     images = some_images(4, 8)
@@ -1044,6 +1051,7 @@ OLD = saved_by(lambda file: torch.save(RAW, file, _use_new_zipfile_serialization
     (b"version https://git-lfs.github.com/spec/v1\n", "run git lfs pull"),
     (b'{"weight_map": {}}', "the index of a file in parts"), (b"\x1f\x8b\x08", "unpack it"),
     (pickle.dumps(RAW), "a pickle that torch.save did not write"), (bytes(999), "no file of"),
+    (a_zip("a.npy"), "arrays of NumPy: save them as tensors, by torch.save"),
     (a_zip("a.pt"), "of 'a.pt': unpack"), (a_zip("a/code/b.py", "a/data.pkl"), "a TorchScript"),
     (a_zip("a/data.pkl"), "but damaged"), (b"\x07\xff" * 99, "is no file of PyTorch"),
 ])
@@ -1053,6 +1061,19 @@ def test_a_file_that_is_no_checkpoint_is_called_what_it_is(tmp_path, capsys, con
     assert says in line and ("good copy" in line) == ("good copy" in says or "cut short" in says)
     assert line.split(": ", 2)[2] in test_core.refused(capsys, "boot.py", "--teacher",
                                                        tmp_path / "mine.pt")
+
+
+@pytest.mark.filterwarnings("ignore:torch.distributed is")
+def test_a_folder_of_torch_distributed_is_refused_until_its_files_are_joined(tmp_path, capsys):
+    folder, command = tmp_path / "saved", a_conversion(tmp_path, None)
+    torch.distributed.checkpoint.save({"model": RAW}, checkpoint_id=folder, no_dist=True)
+    for command[1] in (folder, folder / "__0_0.distcp", folder / ".metadata"):
+        assert "dcp_to_torch" in test_core.refused(capsys, "teachers.py", *command)
+    command[1] = tmp_path / "joined.pt"
+    dcp_to_torch_save(folder, command[1])  # what the message says to run
+    test_core.run("teachers.py", *command)
+    found = teachers.read(tmp_path / "new.pt")["weights"]
+    assert all(torch.equal(found[name], RAW[name].half()) for name in RAW)
 
 
 @pytest.mark.parametrize("name", ["mine.pt", "mine.safetensors"])

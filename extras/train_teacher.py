@@ -41,6 +41,7 @@ from teachers import UserError, one_line, opt, per_sample
 DATASETS = {"cifar10": torchvision.datasets.CIFAR10, "mnist": torchvision.datasets.MNIST,
             "fashion-mnist": torchvision.datasets.FashionMNIST,
             "celeba": torchvision.datasets.CelebA}
+SPLITS = {"test", "testing", "train", "training", "val", "valid", "validation"}
 LABELS = {"arr_1", "label", "labels", "targets", "y"}  # what they may be called in an .npz
 
 
@@ -94,10 +95,14 @@ def labels_of(files, folder):
     if len(classes) == 1 and len(set(places)) > 1:
         raise UserError(f"{folder} has one subfolder, {classes[0][0]}, which has others: give that "
                         "as --data if they are the classes, or put all pictures into one folder")
+    if len(classes) > 1 and {name.lower() for name, in classes} <= SPLITS:
+        raise UserError(f"{folder} has the subfolders {' and '.join(name for name, in classes)}, "
+                        "which are no classes: give one of them as --data")
     inside = [{place[1:2] for place in places if place[:1] == name} for name in classes]
-    if len(classes) > 1 and () not in inside[0] and all(names == inside[0] for names in inside):
-        raise UserError(f"{folder} has the same subfolders in each of its subfolders, as train and "
-                        "test have the same classes: give one of these as --data")
+    if len(classes) > 1 and len(inside[0]) > 1 and all(names == inside[0] for names in inside):
+        raise UserError(f"{folder} has the same subfolders in each of its subfolders: give one of "
+                        "these as --data if they are the classes, or put all pictures of a class "
+                        "into one folder")
     if len(classes) > 1:
         tqdm.write("classes: " + one_line(", ".join(name for name, in classes)))
     return [classes.index(place[:1]) for place in places]
@@ -325,7 +330,8 @@ def take_steps(config, folder, log, one_step, picture, save):
 
 def main():
     path = train(Config.parse())
-    print(f"Draw it: python teachers.py sample {path}; distil it: python boot.py --teacher {path}")
+    print(f"Draw it: python teachers.py sample {path}; distil it, unless it predicts noise: python "
+          f"boot.py --teacher {path}")
 
 
 if __name__ == "__main__":
