@@ -99,7 +99,8 @@ def labels_of(files, folder):
         raise UserError(f"{folder} has the subfolders {' and '.join(name for name, in classes)}, "
                         "which are no classes: give one of them as --data")
     inside = [{place[1:2] for place in places if place[:1] == name} for name in classes]
-    if len(classes) > 1 and len(inside[0]) > 1 and all(names == inside[0] for names in inside):
+    alike = len(classes) > 1 and all(names == inside[0] for names in inside)
+    if alike and () not in inside[0] and len(inside[0]) > 1:
         raise UserError(f"{folder} has the same subfolders in each of its subfolders: give one of "
                         "these as --data if they are the classes, or put all pictures of a class "
                         "into one folder")
