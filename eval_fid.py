@@ -444,7 +444,7 @@ def read_statistics(arrays, path, network):
               "features": (*rows, d)}
     fits = str(arrays.get("network", network.sha256)) == network.sha256
     fits &= len(found.keys() - {"features"}) in (2, 4)
-    fits &= count.size == 1 and count.dtype.kind in "iuf"
+    fits &= count.size == 1 and count.dtype.kind in "iuf" and bool(np.isfinite(count).all())
     if not fits or any(x.shape != shapes[name] or x.dtype.kind != "f" or not np.isfinite(x).all()
                        for name, x in found.items()):
         raise UserError(f"{path} has statistics that are not finite, or not of {network.name}'s "

@@ -1892,6 +1892,7 @@ BAD = {
         images.npz | --allow-few
         images.npz --data elsewhere | do without
         images.npz --inception-weights x.pt | takes no --inception-weights
+        images.npz --allow-few --ref nan.npz | nan.npz has statistics that are not finite
         images.npz --allow-few --ref wide.npz | not of cifar10net's 128 features
         images.npz --allow-few --ref words.npz | not of cifar10net's 128 features
         images.npz --allow-few --ref large.npz | 64 x 64
@@ -1941,6 +1942,7 @@ def bad_files(tmp_path, monkeypatch, short):
     np.savez("objects.npz", arr_0=images, files=np.array(["a.png", None]))
     statistics = dict(mu=np.zeros(128), sigma=np.eye(128), features=np.zeros((9, 64)))
     np.savez("wide.npz", **statistics)
+    np.savez("nan.npz", mu=np.zeros(128), sigma=np.eye(128), count=np.nan)
     np.savez("words.npz", **statistics | {"mu": np.array(["0"] * 128)})
     for name in ("folder/empty", "mixed", "deep", "deeper", "clear", "loop", "moving"):
         Path(name).mkdir(parents=True)

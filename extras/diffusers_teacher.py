@@ -161,6 +161,8 @@ class Pipeline:
 @functools.cache
 def pipeline_index(name):
     """The model_index.json of a pipeline. UserError if there is none."""
+    if Path(name).is_file():
+        raise UserError(f"{name} is a file: give the pipeline's folder")
     with loading(f"diffusers:{name}, a folder with a model_index.json or a name on the hub,"):
         index = library().DiffusionPipeline.load_config(name)
         if not isinstance(index, dict) or "_class_name" not in index:
@@ -186,7 +188,12 @@ def pipeline_part(name, part):
             raise ValueError(f"{module} is code of its own, which is not run")
         its_class = getattr(importlib.import_module(module), kind)
         if part in ("scheduler", "tokenizer"):
-            return from_folder(its_class, name, part)
+            found = from_folder(its_class, name, part)
+            # transformers 5 makes one without words if the file with them is missing
+            if part == "tokenizer" and len({*found.get_vocab()} - {*found.all_special_tokens}) < 2:
+                raise UserError(f"the tokenizer of {name} has no words: put its vocabulary there, "
+                                "vocab.json with merges.txt, spiece.model or tokenizer.json")
+            return found
         adapters = Path(name, part, "adapter_config.json").is_file()
         if not adapters:  # transformers would look for what they belong to on the hub
             found, info = with_weights(its_class, name, part)
@@ -300,7 +307,8 @@ def from_pipeline(name, prompts, null_class):
     """The checkpoint dict of a pipeline, still without the prompts that are given."""
     parts, its_class = pipeline_parts(name), pipeline_index(name)["_class_name"]
     kind, latents = parts.get("unet", ("", ""))[1], not parts.keys().isdisjoint(("vae", "vqvae"))
-    demand(isinstance(its_class, str), f"its class {its_class} is code of its own")
+    demand(isinstance(its_class, str) and hasattr(library(), its_class),
+           f"its class {its_class} is code of its own, or of another version of diffusers")
     demand(kind in ("UNet2DModel", "UNet2DConditionModel"),
            "its network is no UNet2DModel or UNet2DConditionModel")
     demand(latents or not pipeline_index(name).keys() & {"vae", "vqvae"},

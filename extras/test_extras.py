@@ -820,6 +820,7 @@ REFUSED = [  # pipeline, its file and what is changed there (nothing: all is los
     ("ddpm", INDEX, dict(scheduler=[None, None]), "", "changed has no scheduler"),
     ("ddpm", INDEX, dict(_class_name=None), "", "its class None"),
     ("ddpm", INDEX, dict(_class_name=["mine", "Mine"]), "", "code of its own"),
+    ("ddpm", INDEX, dict(_class_name="Mine"), "", "code of its own"),
     ("ddpm", INDEX, dict(scheduler=["mine", "Mine"]), "", "mine is code of its own"),
     *(("ddpm", INDEX, dict(scheduler=["diffusers", f"{kind}Scheduler"]), "",
        f"its {kind}Scheduler has no chain") for kind in ("FlowMatchEulerDiscrete", "EDMEuler",
@@ -867,6 +868,21 @@ def test_what_is_refused(tmp_path, monkeypatch, saved, family, file, values, pro
     with pytest.raises(UserError, match=says) as refusal:
         diffusers_teacher.convert("diffusers:changed", prompts and f"{prompts}.txt")
     assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 600
+
+
+@pytest.mark.parametrize("family", ["sd", "if"])
+def test_a_tokenizer_without_its_vocabulary_is_refused(tmp_path, monkeypatch, saved, family):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    _, name, prompts = saved(family)
+    shutil.copytree(name.removeprefix("diffusers:"), tmp_path / "changed")
+    with pytest.raises(UserError, match="model_index.json is a file: give the pipeline's folder"):
+        diffusers_teacher.convert(f"diffusers:{tmp_path}/changed/model_index.json", prompts)
+    for kept in ("tokenizer_config.json", ""):
+        for file in (tmp_path / "changed/tokenizer").iterdir():
+            if file.name != kept:
+                file.unlink()
+        with pytest.raises(UserError, match="the tokenizer of .* (has no words|cannot be loaded)"):
+            diffusers_teacher.convert(f"diffusers:{tmp_path}/changed", prompts)
 
 
 @pytest.mark.parametrize("setting", [
