@@ -349,7 +349,9 @@ def open_picture(path):
             # gray picture of 2 or 4 bits
             stored = str(file.tile).replace("BGR;16", "")  # 16 bits for all three channels
             clear = "transparency" in file.info
-            if file.mode[0] in "IF" or ";16" in stored or "L;" in stored and clear or frames > 1:
+            deep = file.tile and file.tile[0][0].startswith("ppm") and file.tile[0][3][1] > 255
+            if (file.mode[0] in "IF" or ";16" in stored or deep or frames > 1
+                    or "L;" in stored and clear):
                 raise ValueError(f"{frames} frames" if frames > 1 else
                                  f"mode {file.mode}, stored as {file.tile[0][3]}")
             picture = ImageOps.exif_transpose(file)

@@ -494,6 +494,15 @@ def write(path, fill):
         aside.unlink(missing_ok=True)
 
 
+def can_write(folder):
+    """Whether a file can be made in folder, asked before the work that it is for."""
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return False
+    return True
+
+
 def download(name, advice="try again", sha256=None):
     """The Path of a named model, a path, or an https address. UserError if it cannot be fetched.
 
@@ -994,12 +1003,7 @@ def draw_images(model, config, draw, source, how, size=None):
     UserError for a wrong --out, and for images that are not finite.
     """
     out, n, size = Path(config.out), config.n, size or model.at_once
-    try:  # now, not after hours
-        tempfile.TemporaryFile(dir=out.parent).close()
-        fits = out.suffix in (".png", ".npz") and not out.is_dir()
-    except OSError:
-        fits = False
-    if not fits:
+    if out.suffix not in (".png", ".npz") or not can_write(out.parent) or out.is_dir():
         raise UserError(f"--out {out}: give a .png or an .npz, in a folder that exists and can be "
                         "written to")
     one_process()

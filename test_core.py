@@ -1882,6 +1882,7 @@ BAD = {
         mixed | mixed/b.png
         deep | deep/a.png is not one picture with 8 bits a channel (mode I
         deeper | deeper/a.png is not one picture with 8 bits a channel (mode RGB, stored as RGB;16
+        ppm | ppm/a.ppm is not one picture with 8 bits a channel (mode RGB, stored as ('RGB', 65535)
         clear | clear/a.png is not one picture with 8 bits a channel (mode L
         loop | loop/again is the same folder as another in loop: take the link away
         moving | moving/a.gif is not one picture with 8 bits a channel (12 frames)
@@ -1944,10 +1945,11 @@ def bad_files(tmp_path, monkeypatch, short):
     np.savez("wide.npz", **statistics)
     np.savez("nan.npz", mu=np.zeros(128), sigma=np.eye(128), count=np.nan)
     np.savez("words.npz", **statistics | {"mu": np.array(["0"] * 128)})
-    for name in ("folder/empty", "mixed", "deep", "deeper", "clear", "loop", "moving"):
+    for name in ("folder/empty", "mixed", "deep", "deeper", "ppm", "clear", "loop", "moving"):
         Path(name).mkdir(parents=True)
     Image.fromarray(np.zeros((32, 32), np.uint16)).save("deep/a.png")
     write_png("deeper/a.png", bits=16, colour=2, row=24)
+    Path("ppm/a.ppm").write_bytes(b"P6 4 4 65535 " + bytes(96))
     write_png("clear/a.png", bits=2, colour=0, row=1, transparent=bytes(2))
     Image.fromarray(images[0]).save("loop/a.png")
     Path("loop/again").symlink_to("../loop")

@@ -22,8 +22,9 @@ def convert(config):
     """Writes config.source as a checkpoint with weights in half precision to config.out."""
     teachers.one_process()
     source, out, prompts = config.source, Path(config.out), config.prompts
-    if out.exists() or not out.parent.is_dir():
-        raise UserError(f"--out {out}: give a new file, in a folder that exists")
+    if out.exists() or not teachers.can_write(out.parent):
+        raise UserError(f"--out {out}: give a new file, in a folder that exists and can be written "
+                        "to")
     if config.null_class and not source.startswith("diffusers:"):
         raise UserError("--null-class is for pipelines: of bare weights, the outer num_classes of "
                         "--arch says whether the label table has one row more")

@@ -83,8 +83,9 @@ class Config(teachers.Options):
             if not given and field.name in takes and field.default == "":
                 raise UserError(f"{self.what} needs --{field.name}, see --help")
         folder, ending = Path(self.out).parent, ENDS.get(self.what)
-        if ending and not (self.out.endswith(ending) and folder.is_dir()):
-            raise UserError(f"--out {self.out}: give a {ending}, in a folder that exists")
+        if ending and not (self.out.endswith(ending) and teachers.can_write(folder)):
+            raise UserError(f"--out {self.out}: give a {ending}, in a folder that exists and can "
+                            "be written to")
         if self.what == "noise" and Path(self.out).exists():
             raise UserError(f"{self.out} exists: choose another --out")
         if self.what in ("floor", "noise"):

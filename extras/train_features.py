@@ -41,9 +41,9 @@ def train(config):
     teachers.one_process()
     out, device = Path(config.out), teachers.pick_device(config.device)
     statistics = out.with_name(f"{out.stem}_train.npz")
-    if out.exists() or statistics.exists() or not out.parent.is_dir():
-        raise UserError(f"--out {out}: give a new file, in a folder that exists and has no "
-                        f"{statistics.name}")
+    if out.exists() or statistics.exists() or not teachers.can_write(out.parent):
+        raise UserError(f"--out {out}: give a new file, in a folder that exists, can be written to "
+                        f"and has no {statistics.name}")
     images, labels = eval_fid.cifar10(config.data)
     test_images, test_labels = eval_fid.cifar10(config.data, "test")
     if len(images) < config.batch:
