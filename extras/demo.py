@@ -97,37 +97,38 @@ def draw(config):
     each = xi[:n].repeat_interleave(COLUMNS, 0)  # a row of it
     c_each = None if c is None else c.repeat_interleave(COLUMNS)
 
+    def picture(name, x, columns=COLUMNS, **texts):
+        teachers.save_grid(out / f"{name}.png", model.to_images(x), columns, **texts)
+
     between = torch.cat([great_circle(a, b, COLUMNS) for a, b in zip(xi[:n], xi[1:], strict=True)])
-    images, heads = {"interpolation": boot.sample(student, between, c_each)}, {"interpolation": ()}
+    picture("interpolation", boot.sample(student, between, c_each))
+
     hops = boot.hops(boot.Config(t_min=made["t_min"], t_max=made["t_max"], delta=made["delta"]))
     some = torch.linspace(hops, 0, min(COLUMNS, hops + 1)).round()  # it learned no other times
     times = (student.t_min + some * made["delta"]).clamp(max=student.t_max)
     w = torch.full((n * len(times),), sum(student.guidance) / len(student.guidance))
     with torch.no_grad():
-        images["path"] = student(xi[:n].repeat_interleave(len(times), 0), times.repeat(n),
-                                 c if c is None else c.repeat_interleave(len(times)), w)
-    heads["path"] = [f"t = {t:.2f}" for t in times]
+        y = student(xi[:n].repeat_interleave(len(times), 0), times.repeat(n),
+                    None if c is None else c.repeat_interleave(len(times)), w)
+    picture("path", y, len(times), heads=[f"t = {t:.2f}" for t in times])
+
     if c is not None:
         classes = (torch.arange(COLUMNS) * model.num_classes // COLUMNS).unique()
-        images["classes"] = boot.sample(student, xi[:n].repeat_interleave(len(classes), 0),
-                                        classes.repeat(n))
         of_cifar10 = made_from in teachers.NAMED and made_from.startswith("cifar10")
         named = prompts_of(model) or (CIFAR10 if of_cifar10 else [])
-        heads["classes"] = [textwrap.fill(named[k], 11) if named else f"class {k}"
-                            for k in classes]
+        x = boot.sample(student, xi[:n].repeat_interleave(len(classes), 0), classes.repeat(n))
+        picture("classes", x, len(classes), heads=[
+            textwrap.fill(named[k], 11) if named else f"class {k}" for k in classes])
+
     if len(student.guidance) == 2:
         scales = torch.linspace(*student.guidance, COLUMNS)
         w = scales.repeat(n)
         theirs = teacher.in_parts(lambda xi, c, w: teacher.ddim(
             xi, 50, c, w, student.t_max, student.t_min), each, c_each, w, desc="the teacher")
-        both = torch.stack([theirs.unflatten(0, (n, COLUMNS)),
-                            boot.sample(student, each, c_each, w).unflatten(0, (n, COLUMNS))], 1)
-        teachers.save_grid(out / "scales.png", model.to_images(both.flatten(0, 2)), COLUMNS,
-                           ["teacher, 100 calls", "student, one call"] * n,
-                           [f"w = {scale:.1f}" for scale in scales])
-    for name, drawn in images.items():
-        columns = len(heads[name]) or COLUMNS
-        teachers.save_grid(out / f"{name}.png", model.to_images(drawn), columns, heads=heads[name])
+        ours = boot.sample(student, each, c_each, w)
+        both = torch.stack([x.unflatten(0, (n, COLUMNS)) for x in (theirs, ours)], 1).flatten(0, 2)
+        picture("scales", both, labels=["teacher, 100 calls", "student, one call"] * n,
+                heads=[f"w = {scale:.1f}" for scale in scales])
 
 
 def main():
