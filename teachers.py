@@ -1084,19 +1084,6 @@ def sample(config):
     draw_images(model, config, draw, config.teacher, how, config.batch)
 
 
-@dataclass
-class ConvertOptions(Options):
-    """Public weights, a pipeline or a checkpoint, written as a checkpoint in half precision."""
-
-    source: str = opt("", "a file of any training script, a name of teachers.py list, or diffusers:"
-                          "NAME, where NAME is a folder or on the hub", positional=True)
-    out: str = opt("", "path of the new checkpoint", required=True)
-    arch: str = opt("", "what the weights in a file are: a name of teachers.py list whose format "
-                        "they have, or a JSON file, see docs/teachers.md")
-    prompts: str = opt("", "text file, one prompt a line: the classes of a text-to-image model")
-    null_class: bool = opt(False, "the last row of a pipeline's label table is \"no class\"")
-
-
 def main():
     command, *arguments = sys.argv[1:] or [""]
     if command == "list":
@@ -1106,7 +1093,7 @@ def main():
         sample(SampleOptions.parse(arguments))
     elif command == "convert":
         from extras import convert
-        convert.convert(ConvertOptions.parse(arguments))
+        convert.convert(convert.Config.parse(arguments))
     elif command in ("-h", "--help"):
         print(__doc__)
     else:

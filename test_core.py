@@ -1992,7 +1992,7 @@ def test_bad_input_is_refused_in_one_line(bad_files, capsys):
 
 
 @pytest.mark.parametrize("options", [boot.Config, dkdm.Config, eval_fid.Config,
-                                     teachers.SampleOptions, teachers.ConvertOptions])
+                                     teachers.SampleOptions])
 def test_every_number_has_a_range_and_help_is_shown(options, capsys):
     for field in dataclasses.fields(options):
         for wrong in (-1, math.nan, math.inf) if field.type in (int, float, tuple) else ():

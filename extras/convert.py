@@ -1,4 +1,4 @@
-"""The body of python teachers.py convert: what is not yet a checkpoint of this project becomes one.
+"""The command convert of teachers.py: what is not yet a checkpoint of this project becomes one.
 
     python teachers.py convert downloaded.pt --arch iddpm-cifar10 --out teacher.pt
     python teachers.py convert mine.pt --arch mine.json --out teacher.pt
@@ -9,13 +9,27 @@ weights in a file, extras/diffusers_teacher.py reads pipelines.
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 import teachers
 from extras.foreign import JOIN, some
-from teachers import ARCHITECTURES, DESCRIPTION, NAMED, UserError, one_line
+from teachers import ARCHITECTURES, DESCRIPTION, NAMED, UserError, one_line, opt
+
+
+@dataclass
+class Config(teachers.Options):
+    """Public weights, a pipeline or a checkpoint, written as a checkpoint in half precision."""
+
+    source: str = opt("", "a file of any training script, a name of teachers.py list, or diffusers:"
+                          "NAME, where NAME is a folder or on the hub", positional=True)
+    out: str = opt("", "path of the new checkpoint", required=True)
+    arch: str = opt("", "what the weights in a file are: a name of teachers.py list whose format "
+                        "they have, or a JSON file, see docs/teachers.md")
+    prompts: str = opt("", "text file, one prompt a line: the classes of a text-to-image model")
+    null_class: bool = opt(False, "the last row of a pipeline's label table is \"no class\"")
 
 
 def convert(config):

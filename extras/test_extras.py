@@ -658,7 +658,7 @@ def test_boot_and_dkdm_on_pipelines(tmp_path, saved, family, monkeypatch, short)
     """Two steps of each from a converted checkpoint."""
     monkeypatch.chdir(tmp_path)
     _, source, prompts = saved(family)
-    convert.convert(teachers.ConvertOptions(source, "noise.pt", prompts=prompts))
+    convert.convert(convert.Config(source, "noise.pt", prompts=prompts))
     options = dict(teacher="noise.pt", steps=2, batch=4, device="cpu", compare=10)
     copy = dkdm.Config(**options, out="v", rho=0.01, student="same", predicts="v", lr=1e-6)
     dkdm.train(copy)  # BOOT takes no teacher of noise
@@ -767,8 +767,8 @@ def test_a_pipeline_that_is_changed_or_gone_is_missed_at_once(tmp_path, saved, m
     _, source, prompts = saved("sd")
     folder = Path("mine")
     shutil.copytree(source.removeprefix("diffusers:"), folder)
-    convert.convert(teachers.ConvertOptions("diffusers:mine", "mine.pt", prompts=prompts))
-    again = teachers.ConvertOptions("mine.pt", "again.pt", prompts=prompts)
+    convert.convert(convert.Config("diffusers:mine", "mine.pt", prompts=prompts))
+    again = convert.Config("mine.pt", "again.pt", prompts=prompts)
     convert.convert(again)
     old, new = (teachers.read(name)["weights"]["features"] for name in ("mine.pt", "again.pt"))
     assert torch.equal(old, new)
@@ -1190,6 +1190,9 @@ def test_descriptions_are_asked_for_where_they_belong(tmp_path, capsys, monkeypa
             ("mine.pt --arch cifar10", "give one of iddpm-cifar10")):
         line = f"convert {arguments} --out x.pt"
         assert says in test_core.refused(capsys, "teachers.py", *line.split())
+    with pytest.raises(SystemExit):
+        test_core.run("teachers.py", "convert", "--help")
+    assert "or a JSON file" in " ".join(capsys.readouterr().out.split())
     monkeypatch.setitem(sys.modules, "diffusers", None)
     command = a_conversion(tmp_path, RAW, ABOUT | {"schedule": {"beta_schedule": "linear"}})
     assert "pip install diffusers, or" in test_core.refused(capsys, "teachers.py", *command)
@@ -1676,8 +1679,7 @@ def test_a_text_to_image_pipeline_trains_resumes_and_is_converted(tmp_path, monk
         assert all(torch.equal(w, two[part][name]) for name, w in one[part].items())
 
     Path("prompts.txt").write_text("\n".join([*trained, held[0].upper(), held[0]]))
-    convert.convert(teachers.ConvertOptions("diffusers:run/pipeline", "t.pt",
-                                            prompts="prompts.txt"))
+    convert.convert(convert.Config("diffusers:run/pipeline", "t.pt", prompts="prompts.txt"))
     model = teachers.load_teacher("t.pt")
     assert model.predicts == "eps" and model.learned_sigma and model.num_classes == 6
     features = model.net.features  # of 6 prompts and the empty one
