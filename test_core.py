@@ -1875,8 +1875,6 @@ BAD = {
         clear | clear/a.png is not one picture with 8 bits a channel (mode L
         loop | loop/again is the same folder as another in loop: take the link away
         moving | moving/a.gif is not one picture with 8 bits a channel (12 frames)
-        images.npz --allow-few --ref none.npz | none.npz has arr_0
-        images.npz --allow-few --ref folder | no pictures in folder
         large.npz | 64 x 64
         images.npz --n 13 | 12 images
         images.npz | --allow-few
