@@ -576,7 +576,7 @@ def build(content, path, device="cpu"):
         if not all(w.isfinite().all() for w in weights.values()):
             raise ValueError("some weights are not finite")
         net.load_state_dict(weights, assign=True)
-        # Checkpoints of earlier versions lack these three.
+        # Checkpoints of earlier versions lack these three, and the stride.
         latents = content.get("latents", bool(pipeline and pipeline.latents) or C not in (1, 3))
         if not latents and C not in (1, 3, 4):
             raise ValueError(f"pixels have 1, 3 or 4 channels, not {C}: are these latents?")
