@@ -4,7 +4,7 @@
     python eval_fid.py samples.npz --ref other.npz       against other images, or statistics
     python eval_fid.py samples.npz --features cifar10    offline, with a small network of ours
 
-boot.py --sample and teachers.py sample draw such files; a folder of pictures does, too. A score
+boot.py --sample and teachers.py sample draw such files; a folder of pictures will do, too. A score
 compares features of n images with those of a reference. Scores are comparable only where network,
 resizing, n and reference agree, so they are printed. FID falls as n grows; papers use 50,000.
 
