@@ -317,7 +317,7 @@ NOISY = 6       # where 1 / alpha is above it, x0 of a teacher of noise counts l
 class Config(teachers.RunOptions):
     """DKDM: trains a student from a teacher alone, in a folder of its own.
 
-    Values of the paper or its released code are named where ours differ, which suit 2 CPU cores.
+    Defaults suit 2 CPU cores; where the paper or its released code has others, these are named.
     """
 
     teacher: str = opt("cifar10", "a name of teachers.py list, or a path", also=["--dataset"])
