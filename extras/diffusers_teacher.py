@@ -41,6 +41,9 @@ LARGE = 200_000_000  # above this many parameters the backward pass recomputes a
 # Parts of a pipeline that are used, and those that act on finished images or come with add-ons.
 USED = {"unet", "scheduler", "vae", "vqvae", "text_encoder", "tokenizer"}
 LEFT_OUT = {"safety_checker", "feature_extractor", "image_encoder", "watermarker"}
+# How files of weights end, and how those begin that the libraries read for a part
+WEIGHTS = ".safetensors", ".bin", ".ckpt", ".pt", ".pth"
+READ = "diffusion_pytorch_model", "pytorch_model", "model.", "model-0"
 MERGE = "to use them, fuse_lora and unload_lora_weights in diffusers before save_pretrained"
 
 
@@ -323,8 +326,10 @@ def from_pipeline(name, prompts, null_class):
         raise UserError(f"{name} makes images of prompts: give it --prompts FILE, one a line")
     if left_out:
         print(f"left out: {', '.join(sorted(left_out))}, which the network does not need")
-    for path in Path(name).rglob("pytorch_lora_weights.*") if Path(name).is_dir() else ():
-        print(f"left out: {path}, LoRA weights; {MERGE}")
+    files = Path(name).rglob("*.*") if Path(name).is_dir() else ()
+    if beside := sorted(str(path.relative_to(name)) for path in files if path.suffix in WEIGHTS
+                        and not path.name.startswith(READ)):
+        print(f"left out: {one_line(', '.join(beside))}, weights of no part; of LoRA: {MERGE}")
 
     net = pipeline_part(name, "unet")
     config = settings(net, UNET_FITS)

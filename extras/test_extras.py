@@ -614,10 +614,12 @@ def test_weights_in_half_precision_alone_are_taken(tmp_path, saved, capsys):
 def test_lora_weights_are_named(tmp_path, saved, capsys):
     """Beside a part, which diffusers does not read, either; and, as adapters that are on, in it."""
     path = shutil.copytree(saved("ddpm")[1].removeprefix("diffusers:"), tmp_path / "ddpm")
-    beside, weights = path / "pytorch_lora_weights.safetensors", path / WEIGHTS
-    beside.touch()
+    weights, names = path / WEIGHTS, ("pytorch_lora_weights.safetensors", "unet/my-style.pt")
+    for name in names:
+        (path / name).touch()
     diffusers_teacher.convert(f"diffusers:{path}")
-    assert f"left out: {beside}, LoRA weights; to use them, fuse" in capsys.readouterr().out
+    assert (f"left out: {', '.join(names)}, weights of no part; of LoRA: to use them, fuse"
+            in capsys.readouterr().out)
     adapter = {"mid_block.to_q.lora_A.default.weight": torch.ones(2, 8)}
     safetensors.torch.save_file(safetensors.torch.load_file(weights) | adapter, weights)
     with pytest.raises(UserError, match="the unet of .* has LoRA adapters: to use them, fuse"):
