@@ -64,6 +64,12 @@ class Config(teachers.Options):
         super().__post_init__()
         if self.peers and self.gpu:
             raise UserError("--peers and --gpu measure different things: give one")
+        stray = [f"--{name}" for name in ("only", "batch", "device")
+                 if getattr(self, name) != getattr(Config, name)]
+        if stray and not self.peers:
+            raise UserError(f"{', '.join(stray)}: for --peers alone; leave it out")
+        if not any(name.startswith(self.only) for name in PEERS):
+            raise UserError(f"--only {self.only}: the rows are {', '.join(PEERS)}")
         if self.peers and not Path(self.peers).is_dir():
             raise UserError(f"--peers {self.peers} is no folder: see docs/speed.md for the clones")
 

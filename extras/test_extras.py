@@ -1201,7 +1201,9 @@ def test_descriptions_are_asked_for_where_they_belong(tmp_path, capsys, monkeypa
 
 
 @pytest.mark.parametrize(("options", "says"), [
-    (dict(gpu="steps", peers="."), "give one"), (dict(peers="nowhere"), "is no folder")])
+    (dict(gpu="steps", peers="."), "give one"), (dict(peers="nowhere"), "is no folder"),
+    (dict(only="dkdm", batch=4), "--only, --batch: for --peers"), (dict(device="cuda"), "--device"),
+    (dict(peers=".", only="vit tiny"), "the rows are unet-forward tiny")])
 def test_speed_drops_no_option(options, says):
     with pytest.raises(UserError, match=says):
         speed.Config(**options)
