@@ -1675,6 +1675,7 @@ def test_a_text_to_image_pipeline_trains_resumes_and_is_converted(tmp_path, monk
         with pytest.raises(UserError, match="No space left .*; an older pipeline is unharmed"):
             train_prompts.train(resume)
     assert Path("other/pipeline/model_index.json").is_file()
+    assert not Path("other/pipeline.part").exists()
     shutil.rmtree("other/pipeline")
     train_prompts.train(resume)
     assert Path("other/pipeline/model_index.json").is_file()

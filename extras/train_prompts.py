@@ -207,6 +207,7 @@ def train(config):
         try:
             pipeline.save_pretrained(aside)
         except Exception as error:  # safetensors has an error of its own for a full disk
+            shutil.rmtree(aside, ignore_errors=True)  # it takes the room that is asked for
             raise UserError(f"cannot write {aside} ({one_line(error)}): make room; an older "
                             "pipeline is unharmed") from None
         shutil.rmtree(place, ignore_errors=True)
