@@ -902,8 +902,9 @@ def open_run(config, generator, given, shared, own=None):
         return folder, log, save_run
     saved = read_run(folder)
     asked_now = asked | given | {"processes": count}
-    # What is read may have moved: its content is compared.
-    moved = {name: asked[name] for name in ("out", "teacher", "data", "table") if name in asked}
+    # What is read may have moved: its content is compared. A device's kind shows in its state.
+    moved = {name: asked[name] for name in ("out", "teacher", "data", "table", "device")
+             if name in asked}
     was = saved["config"] | saved["given"] | moved | {"processes": len(saved["processes"])}
     differ = [f"{name} was {was.get(name)} and is {new}" for name, new in asked_now.items()
               if was.get(name) != new]

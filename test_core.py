@@ -1633,12 +1633,14 @@ def test_a_run_resumes_in_its_own_precision_alone(tmp_path, short, monkeypatch, 
     assert logged(tmp_path / "run")[-1, 0] == 12
 
 
-def test_last_pt_alone_resumes_a_run(tmp_path, short):
+def test_last_pt_alone_resumes_a_run(tmp_path, short, monkeypatch):
+    """Also elsewhere, where auto may be another device: then that of the run is asked for."""
     tiny(tmp_path / "t.pt")
-    stop(boot, tiny_config(boot, tmp_path), "step")
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)  # auto is the CPU
+    stop(boot, tiny_config(boot, tmp_path, device="auto"), "step")
     (tmp_path / "moved").mkdir()
     (tmp_path / "run/last.pt").rename(tmp_path / "moved/last.pt")
-    run("boot.py", "--resume", "--out", tmp_path / "moved")
+    run("boot.py", "--resume", "--out", tmp_path / "moved", "--device", "cpu")
     assert logged(tmp_path / "moved")[-1, 0] == 12 and (tmp_path / "moved/summary.png").is_file()
 
 
