@@ -23,6 +23,7 @@ import math
 import statistics
 import textwrap
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +137,8 @@ def steps(config):
     w = student.guidance if config.guidance is None else [config.guidance] * len(student.guidance)
     run = boot.Config(its, t_min=student.t_min, t_max=student.t_max, delta=made["delta"],
                       seed=config.seed, guidance=tuple(w), compare=config.n)
+    ten = boot.held_out(student.model, dataclasses.replace(run, compare=10))
+    student.model.in_parts(partial(boot.sample, student), *ten)  # now, not after the teacher
     drawn = boot.draw_teacher(teacher, run)
     mse = boot.compare(student, drawn, run, config.out)
     for k in (5, 10, 20):

@@ -1827,8 +1827,12 @@ def test_students_and_solvers_are_compared_on_one_path(tmp_path, monkeypatch, gu
     teachers.save(tmp_path / "s.pt", student.model.checkpoint("boot", made))
     shown, draw = [], teachers.save_grid
     monkeypatch.setattr(teachers, "save_grid", lambda *grid: shown.extend(grid[3]) or draw(*grid))
-    mse = measure.steps(measure.Config("steps", None, str(tmp_path / "s.pt"), guidance=asked, n=12,
-                                       out=str(tmp_path / "x.png")))
+    config = measure.Config("steps", None, str(tmp_path / "s.pt"), guidance=asked, n=12,
+                            out=str(tmp_path / "x.png"))
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="distilled with guidance"):
+        patch.setattr(boot, "draw_teacher", lambda *_: 1 / 0)  # a wrong scale is refused before it
+        measure.steps(dataclasses.replace(config, guidance=7.0))
+    mse = measure.steps(config)
     xi, c = teacher.noise(12, 0), teacher.labels(12)
     w = torch.full((12,), asked) if asked else torch.linspace(guidance[0], guidance[-1], 12)
     exact = teacher.ddim(xi, 50, c, w, 0.9, 0.1)
