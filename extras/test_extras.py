@@ -295,13 +295,15 @@ def test_the_feature_network_trains_and_its_statistics_fit_it(tmp_path, monkeypa
         train_features.train(config)
 
 
-@pytest.mark.parametrize(("n", "says"), [(0, r"uint8 \(0, 32"), (5, "has 5 training images")])
-def test_the_feature_network_needs_images(tmp_path, n, says):
+@pytest.mark.parametrize(("n", "options", "says"), [
+    (0, {}, r"uint8 \(0, 32"), (5, {}, "has 5 training images"),
+    (24, dict(epochs=1, batch=2, lr=100.0), "not finite: lower --lr, which was 100")])
+def test_the_feature_network_needs_images_and_a_rate_that_it_bears(tmp_path, n, options, says):
     for name in ("train", "test"):
         np.savez(tmp_path / f"{name}.npz", some_images(n, 32), np.zeros(n, int))
     with pytest.raises(UserError, match=says):
         train_features.train(train_features.Config(str(tmp_path), out=str(tmp_path / "net.pt"),
-                                                   device="cpu"))
+                                                   device="cpu", **options))
     assert not (tmp_path / "net.pt").exists()
 
 

@@ -36,7 +36,7 @@ class Config(teachers.Options):
 def train(config):
     """Writes the network and its statistics of the training images; returns its test accuracy.
 
-    UserError if one of the files exists, and for data that cannot be read.
+    UserError if one of the files exists, for data that cannot be read, and a rate that is too high.
     """
     teachers.one_process()
     out, device = Path(config.out), teachers.pick_device(config.device)
@@ -79,6 +79,8 @@ def train(config):
 
     weights = {name: w.half() if w.is_floating_point() else w
                for name, w in net.state_dict().items()}
+    if not all(w.isfinite().all() for w in weights.values()):
+        raise UserError(f"the weights are not finite: lower --lr, which was {config.lr:g}")
     teachers.save(out, {"weights": weights, "config": dataclasses.asdict(config)})
     saved = eval_fid.Cifar10Net()  # with the weights as they were rounded
     saved.load_state_dict(teachers.read(out)["weights"])
