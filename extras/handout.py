@@ -56,7 +56,7 @@ def find(source, name):
         if node is None:
             raise UserError(f"there is no function {name}: name one like boot.losses, or a lab")
     if not isinstance(node, ast.FunctionDef):
-        raise UserError(f"{name} is a class: write behind it a dot and a function, like .forward")
+        raise UserError(f"{name} is a class: name a function of it, as in boot.Student.forward")
     return node
 
 
