@@ -1313,7 +1313,7 @@ def test_a_handout_is_blank_and_the_solutions_put_everything_back(tmp_path):
         mine = b"# mine\n" if file == "boot.py" else b""
         assert (out / file).read_bytes() == (handout.ROOT / file).read_bytes() + mine
     for names, says in ((("lab9",), "no lab"), (("boot.nothing",), "no function"),
-                        (("boot.Student",), "a class: name a function of it, as in boot.Student.f")):
+                        (("boot.Student",), "a class: name a function of it, as in boot")):
         with pytest.raises(UserError, match=says):
             handout.make(handout.Config(names, str(tmp_path / "other")))
         assert not (tmp_path / "other").exists()
