@@ -1195,6 +1195,17 @@ def test_lab7_an_untrained_student_is_the_teacher_at_t_max(tmp_path):
         assert boundary < 1e-8 < bootstrap
 
 
+def test_a_run_from_before_an_option_is_not_resumed(tmp_path):
+    saved, argv = dataclasses.asdict(boot.Config(steps=7)), ["--resume", "--out", str(tmp_path)]
+    last = {"config": saved, "given": {}, "log": [], "processes": []}
+    torch.save(last, tmp_path / "last.pt")
+    assert boot.Config.parse(argv).steps == 7
+    del saved["times"]
+    torch.save(last, tmp_path / "last.pt")
+    with pytest.raises(UserError, match="script and version"):
+        boot.Config.parse(argv)
+
+
 @pytest.mark.parametrize("make", [tiny, tiny_vit])
 def test_a_student_starts_near_the_time_embedding_of_t_max_and_is_read_as_it_was(tmp_path, make):
     teacher = teachers.load_teacher(make(tmp_path / "t.pt", predicts="v"))
